@@ -1,0 +1,13 @@
+//! Strata's storage engine.
+//!
+//! A heap in commit order, an index that only locates, and columns that grow underneath. No SQL, no async
+//! runtime, no DataFusion: a plain synchronous Rust library. `ARCHITECTURE.md` at the repository's root has the
+//! vocabulary and the six rules; each module's doc is its specification.
+
+pub mod block;
+pub mod error;
+pub mod ids;
+pub mod row;
+pub mod vfs;
+
+pub use error::{Error, ErrorKind, Result};
