@@ -94,7 +94,9 @@ pub enum Error {
         cap: usize,
     },
     /// An earlier write failed after it had been journaled: outcomes are unknown until the database is reopened.
-    #[error("the database has stopped accepting writes since {reason}; reopen it to learn which commits are durable")]
+    #[error(
+        "the database has stopped accepting writes since {reason}; reopen it to learn which commits are durable"
+    )]
     Poisoned {
         /// The first failure.
         reason: String,

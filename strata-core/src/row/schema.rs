@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
+use super::layout::RowLayout;
 use super::types::{ColumnType, Datum, SqlType};
+use crate::error::{Error, Result};
 use crate::ids::{ColumnId, SchemaVersion};
 
 /// One column.
@@ -38,13 +40,20 @@ pub struct Schema {
     pub version: SchemaVersion,
     /// All columns ever, `columns[i].id == i`.
     pub columns: Arc<[Column]>,
+    layout: Arc<RowLayout>,
 }
 
 impl Schema {
     /// A schema of these columns, which must be in the order of their ids.
     pub fn new(version: SchemaVersion, columns: Vec<Column>) -> Self {
         debug_assert!(columns.iter().enumerate().all(|(place, column)| column.id.get() as usize == place));
-        Self { version, columns: columns.into() }
+        let layout = RowLayout::of(columns.iter().map(|column| &column.column_type));
+        Self { version, columns: columns.into(), layout: layout.into() }
+    }
+
+    /// Where the columns stand in a stored row.
+    pub fn layout(&self) -> &RowLayout {
+        &self.layout
     }
 
     /// The columns that have not been dropped, in order.
@@ -60,5 +69,18 @@ impl Schema {
     /// The column of this id, dropped or not.
     pub fn column(&self, id: ColumnId) -> Option<&Column> {
         self.columns.get(id.get() as usize)
+    }
+
+    /// Checks that no live NOT NULL column is given NULL.
+    ///
+    /// # Errors
+    /// `NotNull`, naming the first such column.
+    pub fn check_not_null(&self, values: &[Datum]) -> Result<()> {
+        let violated =
+            |(column, value): &(&Column, &Datum)| !column.nullable && !column.dropped && value.is_null();
+        match self.columns.iter().zip(values).find(violated) {
+            Some((column, _)) => Err(Error::NotNull { column: column.name.clone() }),
+            None => Ok(()),
+        }
     }
 }
