@@ -1,7 +1,7 @@
 //! Values as they stand in Arrow arrays.
 //!
-//! Each [`ColumnType`] has one Arrow type, [`arrow_type`]. Text and bytes are views and decimals are 128 bits wide,
-//! since DataFusion groups and joins those fastest; never dictionary arrays.
+//! Each [`ColumnType`] has one Arrow type, [`arrow_type`]. Text and bytes are views and decimals are 128 bits
+//! wide, since DataFusion groups and joins those fastest; never dictionary arrays.
 
 use std::sync::Arc;
 
@@ -56,7 +56,8 @@ pub(super) fn item_field(element_type: &ColumnType) -> FieldRef {
     Arc::new(Field::new("item", arrow_type(element_type), true))
 }
 
-/// The value at a place of an array of the column's Arrow type. For more than one value use a [`ColumnReader`].
+/// The value at a place of an array of the column's Arrow type. For more than one value use a
+/// [`ColumnReader`].
 ///
 /// # Errors
 /// `Invalid` where the array has another type or the place is beyond its end.

@@ -1,8 +1,8 @@
 //! Builds Arrow arrays from rows and values.
 //!
-//! One builder makes one column. [`ColumnBuilder::push_rows`] looks at the column's type once and then runs down the
-//! rows: scans of hot segments decode column by column this way. Texts are copied into buffers of the array's own,
-//! so that no array keeps a page of the cache.
+//! One builder makes one column. [`ColumnBuilder::push_rows`] looks at the column's type once and then runs
+//! down the rows: scans of hot segments decode column by column this way. Texts are copied into buffers of
+//! the array's own, so that no array keeps a page of the cache.
 
 use std::sync::Arc;
 

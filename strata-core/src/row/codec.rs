@@ -4,14 +4,14 @@
 //! [u16 column count][null bitmap][fixed-width values][u32 end offset per column of variable length][their bytes]
 //! ```
 //!
-//! All columns of the schema stand in the order of their ids, dropped ones included (written as NULL). A NULL keeps
-//! its width in the fixed-width area and has no bytes in the variable part, so that every column is found by
-//! arithmetic alone ([`RowLayout`](super::RowLayout)). Bits of the bitmap are set for NULLs. End offsets count from the first byte
-//! after them. A row that has fewer columns than the schema is older than the rest of them, which
-//! read as their [`missing`](super::Column::missing) values.
+//! All columns of the schema stand in the order of their ids, dropped ones included (written as NULL). A NULL
+//! keeps its width in the fixed-width area and has no bytes in the variable part, so that every column is
+//! found by arithmetic alone ([`RowLayout`](super::RowLayout)). Bits of the bitmap are set for NULLs. End
+//! offsets count from the first byte after them. A row that has fewer columns than the schema is older than
+//! the rest of them, which read as their [`missing`](super::Column::missing) values.
 //!
-//! [`RowView::new`] verifies the structure once, in time proportional to the columns of variable length; UTF-8 is
-//! verified where a text is read. No input makes the reader panic.
+//! [`RowView::new`] verifies the structure once, in time proportional to the columns of variable length;
+//! UTF-8 is verified where a text is read. No input makes the reader panic.
 
 use super::array::{encode_array, read_value};
 use super::damaged;

@@ -14,7 +14,8 @@ pub(super) const DAY_NANOSECONDS: i128 = 86_400_000_000_000;
 pub(super) const MONTH_NANOSECONDS: i128 = 30 * DAY_NANOSECONDS;
 
 /// Compares two values. Those of one type in their order; integers of different widths by value, floats too;
-/// others by a fixed order of the types, so that the order is total. NULL equals NULL and is greater than all else.
+/// others by a fixed order of the types, so that the order is total. NULL equals NULL and is greater than all
+/// else.
 pub fn compare(left: &Datum, right: &Datum) -> Ordering {
     left.borrowed().compare(&right.borrowed())
 }

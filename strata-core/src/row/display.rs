@@ -150,8 +150,8 @@ fn write_uuid(f: &mut Formatter<'_>, bytes: &[u8; 16]) -> fmt::Result {
     Ok(())
 }
 
-/// The civil date of a day since 1970-01-01 in the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible
-/// low-level date algorithms"): year, month, day.
+/// The civil date of a day since 1970-01-01 in the proleptic Gregorian calendar (H. Hinnant,
+/// "chrono-compatible low-level date algorithms"): year, month, day.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -1,8 +1,8 @@
 //! The bytes of index keys, which sort as the values do (`docs/format/key.md`).
 //!
-//! A key is the concatenation of its columns, each `[tag][value]`. No encoding of a column is a prefix of another
-//! one of the same type, so that keys of the same columns compare column by column, and whatever follows a key
-//! does not disturb the order.
+//! A key is the concatenation of its columns, each `[tag][value]`. No encoding of a column is a prefix of
+//! another one of the same type, so that keys of the same columns compare column by column, and whatever
+//! follows a key does not disturb the order.
 //!
 //! | bytes | meaning |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | `01` value | a value |
 //! | `02` | NULL, where NULLs come last |
 //!
-//! The value is big-endian with the sign bit flipped; text and bytes write `00` as `00 FF` and end in `00 00`. In a
-//! descending column all bytes of the value are inverted, the tag is not. Equal values have equal bytes, which
-//! makes the key lossy where Postgres calls different values equal: -0 reads back as 0, each NaN as the one,
-//! '30 days' as '1 month'.
+//! The value is big-endian with the sign bit flipped; text and bytes write a zero byte as `00 FF` and end
+//! in `00 00`. In a descending column all bytes of the value are inverted, the tag is not. Equal values have
+//! equal bytes, which makes the key lossy where Postgres calls different values equal: -0 reads back as 0,
+//! each NaN as the one, '30 days' as '1 month'.
 
 use std::cmp::Ordering;
 
@@ -104,8 +104,8 @@ pub fn encode_key_value(
     Ok(())
 }
 
-/// Appends the key bytes of the first columns of a key, as many as there are values: with all of them the key, with
-/// fewer the prefix that the keys with these values share.
+/// Appends the key bytes of the first columns of a key, as many as there are values: with all of them the
+/// key, with fewer the prefix that the keys with these values share.
 ///
 /// # Errors
 /// `Invalid` for more values than parts, or a value of another type. `out` is as before then.
@@ -124,8 +124,8 @@ pub fn encode_key_prefix(out: &mut Vec<u8>, values: &[Datum], parts: &[KeyPart])
     result
 }
 
-/// The smallest byte string that is greater than all that start with `prefix`; `None` where none is (all bytes
-/// are `FF`).
+/// The smallest byte string that is greater than all that start with `prefix`; `None` where none is (all
+/// bytes are `FF`).
 pub fn prefix_successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut successor = prefix.get(..=last)?.to_vec();

@@ -1,8 +1,8 @@
 //! Where the columns of a table stand in its stored rows.
 //!
-//! A row of `n` columns holds the first `n` of the schema, so a column's offset in the fixed-width area, and its
-//! number among the columns of variable length, do not depend on `n`. One table of prefix sums serves rows of
-//! every age.
+//! A row of `n` columns holds the first `n` of the schema, so a column's offset in the fixed-width area, and
+//! its number among the columns of variable length, do not depend on `n`. One table of prefix sums serves
+//! rows of every age.
 
 use super::fixed::fixed_width;
 use super::types::ColumnType;

@@ -9,6 +9,7 @@
 //! | [`layout`], [`codec`], `fixed`, `array` | the bytes of a stored row (`docs/format/row.md`) |
 //! | [`key`] | the bytes of an index key, which sort as the values do (`docs/format/key.md`) |
 //! | [`arrow`], [`builder`] | to Arrow arrays and back |
+//! | [`sketch`] | about how many distinct values a column has |
 
 mod array;
 pub mod arrow;
@@ -20,6 +21,7 @@ mod fixed;
 pub mod key;
 pub mod layout;
 pub mod schema;
+pub mod sketch;
 pub mod types;
 pub mod value;
 
@@ -34,6 +36,7 @@ pub use key::{
 };
 pub use layout::RowLayout;
 pub use schema::{Column, Schema};
+pub use sketch::DistinctSketch;
 pub use types::{ColumnType, Datum, SqlType};
 pub use value::DatumRef;
 

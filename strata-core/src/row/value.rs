@@ -1,8 +1,8 @@
 //! Borrowed values, and what all values can be asked.
 //!
 //! The codecs, the comparison and the builders work on [`DatumRef`], so that a text in a row page, a column
-//! block or a statement is not copied on its way to a key or an array. Arrays are the exception: they are rare and
-//! are decoded into owned elements.
+//! block or a statement is not copied on its way to a key or an array. Arrays are the exception: they are
+//! rare and are decoded into owned elements.
 
 use std::borrow::Cow;
 
