@@ -7,6 +7,7 @@
 pub mod block;
 pub mod error;
 pub mod ids;
+pub mod journal;
 pub mod row;
 pub mod vfs;
 

@@ -1,0 +1,137 @@
+//! Room on the disk, before it is needed.
+//!
+//! `free` bytes are left in the active segment and in the prepared ones behind it. What is promised to writers and
+//! what is appended but not yet written must fit; a reservation that does not makes segments until it does.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::journal::batch::{ALIGNMENT, HEADER_BYTES, MAX_BATCH_BYTES};
+use crate::journal::record::{FRAME_BYTES, MAX_RECORD_BYTES};
+use crate::journal::segment::{Segment, SegmentHeader};
+use crate::journal::shared::{Shared, SharedRef};
+use crate::vfs::Vfs;
+
+/// Prepared segments and what is promised of them.
+pub(super) struct Space {
+    pub vfs: Arc<dyn Vfs>,
+    pub dir: PathBuf,
+    pub segment_bytes: u64,
+    pub free: AtomicU64,
+    pub promised: AtomicU64,
+    pub ready: Mutex<VecDeque<Segment>>,
+    /// Held while a segment is made.
+    pub preparer: Mutex<Preparer>,
+}
+
+/// What making a segment takes.
+pub(super) struct Preparer {
+    pub epoch: u64,
+    pub next_segment: u64,
+    /// Truncated segments that can be used again.
+    pub recycled: Vec<PathBuf>,
+}
+
+impl Space {
+    /// Makes one more segment ready.
+    pub fn prepare(&self) -> Result<()> {
+        let mut preparer = self.preparer.lock();
+        self.prepare_locked(&mut preparer)
+    }
+
+    /// Makes a segment ready unless there is one.
+    pub fn prepare_spare(&self) -> Result<()> {
+        let mut preparer = self.preparer.lock();
+        if self.has_spare() {
+            return Ok(());
+        }
+        self.prepare_locked(&mut preparer)
+    }
+
+    fn prepare_locked(&self, preparer: &mut Preparer) -> Result<()> {
+        let header = SegmentHeader { epoch: preparer.epoch, segment: preparer.next_segment, cut: None };
+        let recycled = preparer.recycled.pop();
+        let segment =
+            Segment::prepare(&*self.vfs, &self.dir, header, recycled.as_deref(), self.segment_bytes)?;
+        preparer.next_segment += 1;
+        self.free.fetch_add(self.segment_bytes - ALIGNMENT, Ordering::SeqCst);
+        self.ready.lock().push_back(segment);
+        Ok(())
+    }
+
+    pub fn has_spare(&self) -> bool {
+        !self.ready.lock().is_empty()
+    }
+
+    /// The next segment to write to.
+    pub fn take_segment(&self) -> Result<Segment> {
+        loop {
+            if let Some(segment) = self.ready.lock().pop_front() {
+                return Ok(segment);
+            }
+            self.prepare_spare()?;
+        }
+    }
+
+    /// Accounts bytes that a batch took.
+    pub fn wrote(&self, bytes: u64) {
+        self.free.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    fn suffices(&self, shared: &Shared) -> bool {
+        let in_flight = shared.in_flight();
+        let unwritten = if in_flight == 0 { 0 } else { self.cost(in_flight) };
+        let promised = self.promised.load(Ordering::SeqCst);
+        promised.saturating_add(unwritten) <= self.free.load(Ordering::SeqCst)
+    }
+
+    /// The most that `bytes` of stream can take in the files: its last page's padding, a header for each batch, and
+    /// a batch broken in two at each end of a segment.
+    fn cost(&self, bytes: u64) -> u64 {
+        let batches = bytes / (MAX_BATCH_BYTES - HEADER_BYTES) as u64 + 1;
+        let segments = bytes / (self.segment_bytes - ALIGNMENT) + 1;
+        bytes.next_multiple_of(ALIGNMENT) + (batches + 2 * segments) * ALIGNMENT
+    }
+}
+
+/// Room for one record, held until the record is durable. Dropping it gives the promise back.
+#[must_use]
+pub struct JournalSpace {
+    shared: SharedRef,
+    cost: u64,
+}
+
+impl std::fmt::Debug for JournalSpace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalSpace").field("cost", &self.cost).finish_non_exhaustive()
+    }
+}
+
+impl JournalSpace {
+    /// Room for a record of `bytes`.
+    pub(super) fn reserve(shared: &SharedRef, bytes: usize) -> Result<Self> {
+        if bytes > MAX_RECORD_BYTES {
+            let (size, limit) = (bytes as u64, MAX_RECORD_BYTES as u64);
+            return Err(Error::TooLarge { what: "a journal record", size, limit });
+        }
+        shared.check_latch()?;
+        let cost = shared.space.cost((bytes + FRAME_BYTES) as u64);
+        shared.space.promised.fetch_add(cost, Ordering::SeqCst);
+        let space = Self { shared: Arc::clone(shared), cost };
+        while !shared.space.suffices(shared) {
+            shared.space.prepare()?;
+        }
+        Ok(space)
+    }
+}
+
+impl Drop for JournalSpace {
+    fn drop(&mut self) {
+        self.shared.space.promised.fetch_sub(self.cost, Ordering::SeqCst);
+    }
+}
