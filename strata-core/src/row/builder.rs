@@ -18,8 +18,8 @@ use arrow_schema::{ArrowError, FieldRef};
 
 use super::array::read_text;
 use super::arrow::{UTC, UUID_BYTES, arrow_type, item_field};
-use super::codec::{RowView, Stored};
-use super::fixed::{exact, read_decimal, read_interval};
+use super::codec::{CommonPlace, RowView};
+use super::fixed::{read_decimal, read_f32, read_f64, read_i16, read_i32, read_i64, read_interval};
 use super::types::{ColumnType, Datum};
 use super::value::DatumRef;
 use crate::error::{Error, Result};
@@ -91,7 +91,8 @@ impl ColumnBuilder {
     /// Appends a value.
     ///
     /// # Errors
-    /// `Invalid` where it is not of the column's type, `TooLarge` where an array would become so.
+    /// `Invalid` where it is not of the column's type, `TooLarge` where an array would become so. The digits
+    /// of decimals are not counted here.
     pub fn push_datum(&mut self, value: &Datum) -> Result<()> {
         self.push(&value.borrowed())
     }
@@ -107,25 +108,29 @@ impl ColumnBuilder {
             (Inner::Float64(builder), DatumRef::Float64(value)) => builder.append_value(*value),
             (Inner::Decimal(builder), DatumRef::Decimal(value)) => builder.append_value(*value),
             (Inner::Text(builder), DatumRef::Text(value)) => {
-                builder.try_append_value(value).map_err(too_large)?;
+                builder.try_append_value(value).map_err(refused)?;
             }
             (Inner::Bytes(builder), DatumRef::Bytes(value)) => {
-                builder.try_append_value(value).map_err(too_large)?;
+                builder.try_append_value(value).map_err(refused)?;
             }
             (Inner::Date(builder), DatumRef::Date(value)) => builder.append_value(*value),
             (Inner::Time(builder), DatumRef::Time(value)) => builder.append_value(*value),
-            (Inner::Timestamp(builder), DatumRef::Timestamp(value) | DatumRef::TimestampTz(value)) => {
-                builder.append_value(*value);
+            (
+                Inner::Timestamp(builder),
+                DatumRef::Timestamp(microseconds) | DatumRef::TimestampTz(microseconds),
+            ) if value.is_of_type(&self.column_type) => {
+                builder.append_value(*microseconds);
             }
             (Inner::Interval(builder), DatumRef::Interval { months, days, nanoseconds }) => {
                 builder.append_value(IntervalMonthDayNano::new(*months, *days, *nanoseconds));
             }
-            (Inner::Uuid(builder), DatumRef::Uuid(value)) => {
-                builder.append_value(value).map_err(too_large)?
+            (Inner::Uuid(builder), DatumRef::Uuid(value)) => builder.append_value(value).map_err(refused)?,
+            // Checked first, so that a refused array leaves no elements behind.
+            (Inner::List(list), DatumRef::Array(elements)) if value.is_of_type(&self.column_type) => {
+                list.push(elements)?;
             }
-            (Inner::List(list), DatumRef::Array(elements)) => list.push(elements)?,
             (_, DatumRef::Null) => self.push_null(),
-            _ => return value.check_type(&self.column_type),
+            _ => return Err(value.type_error(&self.column_type)),
         }
         Ok(())
     }
@@ -163,42 +168,42 @@ impl ColumnBuilder {
     pub fn push_rows(&mut self, rows: &[RowView<'_>], column: ColumnId) -> Result<()> {
         let same_type =
             |row: &RowView<'_>| row.column_type(column).is_ok_and(|found| *found == self.column_type);
-        if !rows.first().is_none_or(same_type) || !rows.iter().all(|row| row.holds(column)) {
-            return rows.iter().try_for_each(|row| self.push_row(row, column));
+        let place = RowView::common_place(rows, column).filter(|_| rows.first().is_some_and(same_type));
+        match place {
+            Some(place) => self.push_column(rows, place, column),
+            // Some rows are older than the column.
+            None => rows.iter().try_for_each(|row| self.push_row(row, column)),
         }
+    }
+
+    fn push_column(&mut self, rows: &[RowView<'_>], place: CommonPlace, column: ColumnId) -> Result<()> {
         match (&mut self.inner, &self.column_type) {
-            (Inner::Int16(builder), _) => {
-                push_fixed(builder, rows, column, |bytes| Ok(i16::from_le_bytes(exact(bytes)?)))
-            }
-            (Inner::Int32(builder), _) => push_fixed(builder, rows, column, read_i32),
-            (Inner::Int64(builder), _) => push_fixed(builder, rows, column, read_i64),
-            (Inner::Float32(builder), _) => {
-                push_fixed(builder, rows, column, |bytes| Ok(f32::from_le_bytes(exact(bytes)?)))
-            }
-            (Inner::Float64(builder), _) => {
-                push_fixed(builder, rows, column, |bytes| Ok(f64::from_le_bytes(exact(bytes)?)))
-            }
+            (Inner::Int16(builder), _) => push_fixed(builder, rows, place, read_i16),
+            (Inner::Int32(builder), _) => push_fixed(builder, rows, place, read_i32),
+            (Inner::Int64(builder), _) => push_fixed(builder, rows, place, read_i64),
+            (Inner::Float32(builder), _) => push_fixed(builder, rows, place, read_f32),
+            (Inner::Float64(builder), _) => push_fixed(builder, rows, place, read_f64),
             (Inner::Decimal(builder), ColumnType::Decimal { precision, .. }) => {
-                push_fixed(builder, rows, column, |bytes| read_decimal(*precision, bytes))
+                push_fixed(builder, rows, place, |bytes| read_decimal(*precision, bytes))
             }
-            (Inner::Date(builder), _) => push_fixed(builder, rows, column, read_i32),
-            (Inner::Time(builder), _) => push_fixed(builder, rows, column, read_i64),
-            (Inner::Timestamp(builder), _) => push_fixed(builder, rows, column, read_i64),
-            (Inner::Interval(builder), _) => push_fixed(builder, rows, column, |bytes| {
+            (Inner::Date(builder), _) => push_fixed(builder, rows, place, read_i32),
+            (Inner::Time(builder), _) => push_fixed(builder, rows, place, read_i64),
+            (Inner::Timestamp(builder), _) => push_fixed(builder, rows, place, read_i64),
+            (Inner::Interval(builder), _) => push_fixed(builder, rows, place, |bytes| {
                 let (months, days, nanoseconds) = read_interval(bytes)?;
                 Ok(IntervalMonthDayNano::new(months, days, nanoseconds))
             }),
             (Inner::Text(builder), _) => rows.iter().try_for_each(|row| {
-                match row.stored(column)? {
-                    Stored::Bytes(bytes) => builder.try_append_value(read_text(bytes)?).map_err(too_large)?,
-                    Stored::Null | Stored::Missing(_) => builder.append_null(),
+                match row.bytes_at(place)? {
+                    Some(bytes) => builder.try_append_value(read_text(bytes)?).map_err(refused)?,
+                    None => builder.append_null(),
                 }
                 Ok(())
             }),
             (Inner::Bytes(builder), _) => rows.iter().try_for_each(|row| {
-                match row.stored(column)? {
-                    Stored::Bytes(bytes) => builder.try_append_value(bytes).map_err(too_large)?,
-                    Stored::Null | Stored::Missing(_) => builder.append_null(),
+                match row.bytes_at(place)? {
+                    Some(bytes) => builder.try_append_value(bytes).map_err(refused)?,
+                    None => builder.append_null(),
                 }
                 Ok(())
             }),
@@ -247,8 +252,6 @@ impl ListParts {
     }
 
     fn push(&mut self, elements: &[Datum]) -> Result<()> {
-        // Checked first, so that a refused array leaves no elements behind.
-        elements.iter().try_for_each(|element| element.check_type(&self.elements.column_type))?;
         let end = i32::try_from(elements.len()).ok().and_then(|count| self.last_offset().checked_add(count));
         let end = end.ok_or_else(|| Error::TooLarge {
             what: "a batch of arrays",
@@ -281,26 +284,18 @@ impl ListParts {
 fn push_fixed<T: ArrowPrimitiveType>(
     builder: &mut PrimitiveBuilder<T>,
     rows: &[RowView<'_>],
-    column: ColumnId,
+    place: CommonPlace,
     read: impl Fn(&[u8]) -> Result<T::Native>,
 ) -> Result<()> {
     for row in rows {
-        match row.stored(column)? {
-            Stored::Bytes(bytes) => builder.append_value(read(bytes)?),
-            Stored::Null | Stored::Missing(_) => builder.append_null(),
+        match row.bytes_at(place)? {
+            Some(bytes) => builder.append_value(read(bytes)?),
+            None => builder.append_null(),
         }
     }
     Ok(())
 }
 
-fn read_i32(bytes: &[u8]) -> Result<i32> {
-    Ok(i32::from_le_bytes(exact(bytes)?))
-}
-
-fn read_i64(bytes: &[u8]) -> Result<i64> {
-    Ok(i64::from_le_bytes(exact(bytes)?))
-}
-
-fn too_large(error: ArrowError) -> Error {
+fn refused(error: ArrowError) -> Error {
     Error::Invalid(format!("a value does not fit an Arrow array: {error}"))
 }

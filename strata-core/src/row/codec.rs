@@ -134,12 +134,19 @@ pub struct RowView<'a> {
 
 /// What a row holds for a column.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stored<'a> {
+enum Stored<'a> {
     Null,
     /// The value's bytes.
     Bytes(&'a [u8]),
     /// The row is older than the column, which reads as this.
     Missing(&'a Datum),
+}
+
+/// Where a column stands in each of a batch of rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommonPlace {
+    index: usize,
+    place: Place,
 }
 
 impl<'a> RowView<'a> {
@@ -179,11 +186,6 @@ impl<'a> RowView<'a> {
     /// How many columns the row holds: the schema's first so many.
     pub fn column_count(&self) -> usize {
         self.column_count
-    }
-
-    /// Whether the row holds the column itself, rather than reading as its missing value.
-    pub(super) fn holds(&self, column: ColumnId) -> bool {
-        place_of(column) < self.column_count
     }
 
     /// Whether the column is NULL in this row.
@@ -233,17 +235,39 @@ impl<'a> RowView<'a> {
         self.schema.column(column).map(|column| &column.column_type).ok_or_else(|| no_column(column))
     }
 
-    pub(super) fn stored(&self, column: ColumnId) -> Result<Stored<'a>> {
+    fn stored(&self, column: ColumnId) -> Result<Stored<'a>> {
         let index = place_of(column);
         if index >= self.column_count {
             let column = self.schema.column(column).ok_or_else(|| no_column(column))?;
             return Ok(Stored::Missing(&column.missing));
         }
+        let place = self.schema.layout().place(index).ok_or_else(|| no_column(column))?;
+        self.stored_at(index, place)
+    }
+
+    /// The place of a column that all these rows hold, where they are of one schema.
+    pub(super) fn common_place(rows: &[Self], column: ColumnId) -> Option<CommonPlace> {
+        let (first, index) = (rows.first()?, place_of(column));
+        let alike = |row: &Self| std::ptr::eq(row.schema, first.schema) && index < row.column_count;
+        let place = first.schema.layout().place(index)?;
+        rows.iter().all(alike).then_some(CommonPlace { index, place })
+    }
+
+    /// The value's bytes at a place; `None` for NULL.
+    #[inline]
+    pub(super) fn bytes_at(&self, place: CommonPlace) -> Result<Option<&'a [u8]>> {
+        match self.stored_at(place.index, place.place)? {
+            Stored::Bytes(bytes) => Ok(Some(bytes)),
+            Stored::Null | Stored::Missing(_) => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn stored_at(&self, index: usize, place: Place) -> Result<Stored<'a>> {
         let nulls = self.bytes.get(COUNT_BYTES + index / 8).copied().unwrap_or_default();
         if nulls >> (index % 8) & 1 == 1 {
             return Ok(Stored::Null);
         }
-        let place = self.schema.layout().place(index).ok_or_else(|| no_column(column))?;
         let range = match place {
             Place::Fixed { offset, width } => self.areas.fixed + offset..self.areas.fixed + offset + width,
             Place::Varlen { index } => {

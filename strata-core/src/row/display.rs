@@ -210,3 +210,54 @@ fn write_interval(f: &mut Formatter<'_>, months: i32, days: i32, nanoseconds: i6
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_print_as_postgres_prints_them() {
+        let decimal = ColumnType::Decimal { precision: 10, scale: 2 };
+        let texts = ColumnType::Array(Box::new(ColumnType::Text));
+        let text = |text: &str| Datum::Text(text.into());
+        let interval = |months, days, nanoseconds| Datum::Interval { months, days, nanoseconds };
+        let cases = [
+            (ColumnType::Bool, Datum::Bool(true), "t"),
+            (ColumnType::Int16, Datum::Int16(-5), "-5"),
+            (ColumnType::Float64, Datum::Float64(1000.0), "1000"),
+            (ColumnType::Float64, Datum::Float64(f64::NEG_INFINITY), "-Infinity"),
+            (ColumnType::Float32, Datum::Float32(f32::NAN), "NaN"),
+            (decimal.clone(), Datum::Decimal(-5), "-0.05"),
+            (decimal, Datum::Decimal(12_345), "123.45"),
+            (ColumnType::Decimal { precision: 38, scale: 0 }, Datum::Decimal(-7), "-7"),
+            (ColumnType::Bytes, Datum::Bytes(vec![0, 255]), "\\x00ff"),
+            (ColumnType::Date, Datum::Date(0), "1970-01-01"),
+            (ColumnType::Date, Datum::Date(19_782), "2024-02-29"),
+            (ColumnType::Date, Datum::Date(-719_163), "0001-12-31 BC"),
+            (ColumnType::Time, Datum::Time(3_723_500_000), "01:02:03.5"),
+            (ColumnType::Timestamp, Datum::Timestamp(-1), "1969-12-31 23:59:59.999999"),
+            (ColumnType::TimestampTz, Datum::TimestampTz(0), "1970-01-01 00:00:00+00"),
+            (ColumnType::Interval, interval(14, -1, 1_500_000_000), "1 year 2 mons -1 days 00:00:01.5"),
+            (ColumnType::Interval, interval(0, 0, 0), "00:00:00"),
+            (ColumnType::Uuid, Datum::Uuid([0xAB; 16]), "abababab-abab-abab-abab-abababababab"),
+            (
+                texts,
+                Datum::Array(vec![text("a"), Datum::Null, text("b \"c\""), text("")]),
+                r#"{a,NULL,"b \"c\"",""}"#,
+            ),
+        ];
+        for (column_type, value, expected) in cases {
+            assert_eq!(value.display(&column_type).to_string(), expected);
+        }
+        for value in [i64::MIN, i64::MAX] {
+            assert!(!Datum::Timestamp(value).display(&ColumnType::Timestamp).to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_is_described_for_the_user() {
+        let (one, x) = (Datum::Int32(1), Datum::Text("x".into()));
+        let columns = [("a", &one, &ColumnType::Int32), ("b", &x, &ColumnType::Text)];
+        assert_eq!(describe_key(columns), "Key (a, b)=(1, x)");
+    }
+}

@@ -60,16 +60,16 @@ pub(super) fn write_fixed(value: &DatumRef<'_>, out: &mut [u8]) {
 pub(super) fn read_fixed(column_type: &ColumnType, bytes: &[u8]) -> Result<DatumRef<'static>> {
     Ok(match column_type {
         ColumnType::Bool => DatumRef::Bool(exact::<1>(bytes)? != [0]),
-        ColumnType::Int16 => DatumRef::Int16(i16::from_le_bytes(exact(bytes)?)),
-        ColumnType::Int32 => DatumRef::Int32(i32::from_le_bytes(exact(bytes)?)),
-        ColumnType::Int64 => DatumRef::Int64(i64::from_le_bytes(exact(bytes)?)),
-        ColumnType::Float32 => DatumRef::Float32(f32::from_le_bytes(exact(bytes)?)),
-        ColumnType::Float64 => DatumRef::Float64(f64::from_le_bytes(exact(bytes)?)),
+        ColumnType::Int16 => DatumRef::Int16(read_i16(bytes)?),
+        ColumnType::Int32 => DatumRef::Int32(read_i32(bytes)?),
+        ColumnType::Int64 => DatumRef::Int64(read_i64(bytes)?),
+        ColumnType::Float32 => DatumRef::Float32(read_f32(bytes)?),
+        ColumnType::Float64 => DatumRef::Float64(read_f64(bytes)?),
         ColumnType::Decimal { precision, .. } => DatumRef::Decimal(read_decimal(*precision, bytes)?),
-        ColumnType::Date => DatumRef::Date(i32::from_le_bytes(exact(bytes)?)),
-        ColumnType::Time => DatumRef::Time(i64::from_le_bytes(exact(bytes)?)),
-        ColumnType::Timestamp => DatumRef::Timestamp(i64::from_le_bytes(exact(bytes)?)),
-        ColumnType::TimestampTz => DatumRef::TimestampTz(i64::from_le_bytes(exact(bytes)?)),
+        ColumnType::Date => DatumRef::Date(read_i32(bytes)?),
+        ColumnType::Time => DatumRef::Time(read_i64(bytes)?),
+        ColumnType::Timestamp => DatumRef::Timestamp(read_i64(bytes)?),
+        ColumnType::TimestampTz => DatumRef::TimestampTz(read_i64(bytes)?),
         ColumnType::Interval => {
             let (months, days, nanoseconds) = read_interval(bytes)?;
             DatumRef::Interval { months, days, nanoseconds }
@@ -87,11 +87,7 @@ pub(super) fn read_fixed(column_type: &ColumnType, bytes: &[u8]) -> Result<Datum
 
 /// Reads the unscaled integer of a decimal.
 pub(super) fn read_decimal(precision: u8, bytes: &[u8]) -> Result<i128> {
-    Ok(if is_narrow(precision) {
-        i128::from(i64::from_le_bytes(exact(bytes)?))
-    } else {
-        i128::from_le_bytes(exact(bytes)?)
-    })
+    Ok(if is_narrow(precision) { i128::from(read_i64(bytes)?) } else { i128::from_le_bytes(exact(bytes)?) })
 }
 
 /// Reads the months, days and nanoseconds of an interval.
@@ -101,7 +97,17 @@ pub(super) fn read_interval(bytes: &[u8]) -> Result<(i32, i32, i64)> {
     Ok((i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]), i64::from_le_bytes(rest)))
 }
 
+macro_rules! read_number {
+    ($($name:ident -> $number:ty),*) => {$(
+        #[inline]
+        pub(super) fn $name(bytes: &[u8]) -> Result<$number> {
+            Ok(<$number>::from_le_bytes(exact(bytes)?))
+        }
+    )*};
+}
+read_number!(read_i16 -> i16, read_i32 -> i32, read_i64 -> i64, read_f32 -> f32, read_f64 -> f64);
+
 /// The bytes as an array of exactly `N`.
-pub(super) fn exact<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
+fn exact<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| damaged("row value", 0, format!("{} bytes where {N} belong", bytes.len())))
 }

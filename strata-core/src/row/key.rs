@@ -88,8 +88,8 @@ pub fn encode_key_value(
     column_type: &ColumnType,
     order: KeyOrder,
 ) -> Result<()> {
-    if !matches!((value, column_type), (DatumRef::Decimal(_), ColumnType::Decimal { .. })) {
-        value.check_type(column_type)?;
+    if !value.is_of_type(column_type) {
+        return Err(value.type_error(column_type));
     }
     if value.is_null() {
         out.push(order.null_tag());
@@ -314,3 +314,6 @@ fn interval_of(length: i128) -> Result<Datum> {
         _ => Err(damaged(WHAT, 0, format!("an interval of {length} nanoseconds"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,4 +52,6 @@ fn damaged(what: &str, offset: usize, detail: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

@@ -115,9 +115,24 @@ impl DatumRef<'_> {
     /// [`check_not_null`](super::Schema::check_not_null).
     ///
     /// # Errors
-    /// `Invalid` for another type, for a decimal of more digits than the precision, for an array in an array.
+    /// `Invalid` for another type, and for a decimal of more digits than the precision.
     pub fn check_type(&self, column_type: &ColumnType) -> Result<()> {
-        let fits = match (self, column_type) {
+        if !self.is_of_type(column_type) {
+            return Err(self.type_error(column_type));
+        }
+        match (self, column_type) {
+            (Self::Decimal(value), ColumnType::Decimal { precision, .. }) => check_digits(*value, *precision),
+            (Self::Array(elements), ColumnType::Array(element_type)) => {
+                elements.iter().try_for_each(|element| element.check_type(element_type))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this is NULL or a value of the type, a decimal having any number of digits. No array is of a
+    /// type of arrays of arrays.
+    pub fn is_of_type(&self, column_type: &ColumnType) -> bool {
+        match (self, column_type) {
             (Self::Null, _)
             | (Self::Bool(_), ColumnType::Bool)
             | (Self::Int16(_), ColumnType::Int16)
@@ -125,6 +140,7 @@ impl DatumRef<'_> {
             | (Self::Int64(_), ColumnType::Int64)
             | (Self::Float32(_), ColumnType::Float32)
             | (Self::Float64(_), ColumnType::Float64)
+            | (Self::Decimal(_), ColumnType::Decimal { .. })
             | (Self::Text(_), ColumnType::Text)
             | (Self::Bytes(_), ColumnType::Bytes)
             | (Self::Date(_), ColumnType::Date)
@@ -133,24 +149,18 @@ impl DatumRef<'_> {
             | (Self::TimestampTz(_), ColumnType::TimestampTz)
             | (Self::Interval { .. }, ColumnType::Interval)
             | (Self::Uuid(_), ColumnType::Uuid) => true,
-            (Self::Decimal(value), ColumnType::Decimal { precision, .. }) => {
-                return check_digits(*value, *precision);
-            }
             (Self::Array(elements), ColumnType::Array(element_type)) => {
-                if matches!(**element_type, ColumnType::Array(_)) {
-                    return Err(Error::Unsupported("arrays of arrays are not supported".into()));
-                }
-                return elements.iter().try_for_each(|element| element.check_type(element_type));
+                !matches!(**element_type, ColumnType::Array(_))
+                    && elements.iter().all(|element| element.borrowed().is_of_type(element_type))
             }
             _ => false,
-        };
-        if fits {
-            return Ok(());
         }
-        Err(Error::Invalid(format!(
-            "a value of type {} does not fit a column of type {column_type}",
-            self.type_name()
-        )))
+    }
+
+    /// That the value is not of this type.
+    pub(super) fn type_error(&self, column_type: &ColumnType) -> Error {
+        let found = self.type_name();
+        Error::Invalid(format!("a value of type {found} does not fit a column of type {column_type}"))
     }
 
     fn type_name(&self) -> &'static str {
