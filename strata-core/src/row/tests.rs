@@ -158,6 +158,34 @@ fn an_array_of_a_billion_elements_that_are_not_there_is_an_error() {
 }
 
 #[test]
+fn a_row_whose_parts_do_not_add_up_is_damaged() {
+    let schema = schema(&[ColumnType::Text, ColumnType::Text]);
+    let sound = encoded(&schema, &[Datum::Text("a".into()), Datum::Text("é".into())]);
+    assert_eq!(sound, [2, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, b'a', 0xC3, 0xA9]);
+    let ends_swapped = [2, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, b'a', 0xC3, 0xA9];
+    let bytes_left_over = [&sound[..], &[0]].concat();
+    for bytes in [&ends_swapped[..], &bytes_left_over] {
+        assert!(matches!(RowView::new(bytes, &schema), Err(Error::Corrupt { .. })), "{bytes:?}");
+    }
+    // Structurally sound, but the text's first character is cut.
+    let cut_character = [2, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, b'a', 0xC3, 0xA9];
+    let row = RowView::new(&cut_character, &schema).expect("the offsets are in order");
+    assert!(matches!(row.text(id(0)), Err(Error::Corrupt { .. })));
+    let mut builder = ColumnBuilder::new(&ColumnType::Text, 1);
+    assert!(matches!(builder.push_rows(&[row], id(1)), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn an_array_with_bytes_left_over_is_damaged() {
+    let schema = schema(&[ColumnType::Array(Box::new(ColumnType::Bool))]);
+    let mut bytes = encoded(&schema, &[Datum::Array(vec![Datum::Bool(true)])]);
+    bytes.push(0);
+    bytes[3] += 1;
+    let row = RowView::new(&bytes, &schema).expect("the row itself is sound");
+    assert!(matches!(row.datum(id(0)), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn values_of_another_type_are_refused_and_leave_nothing_behind() {
     let nested = ColumnType::Array(Box::new(ColumnType::Array(Box::new(ColumnType::Bool))));
     let cases = [
