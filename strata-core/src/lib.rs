@@ -8,6 +8,7 @@ pub mod block;
 pub mod error;
 pub mod ids;
 pub mod journal;
+pub mod manifest;
 pub mod row;
 pub mod vfs;
 

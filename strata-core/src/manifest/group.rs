@@ -1,0 +1,105 @@
+//! A group of edits: 64 bytes of header, then the payload, then zeros up to the next 4 KiB boundary.
+//!
+//! The payload is the journal position (u64) that the group's blocks build on, the count of edits (u32), the edits.
+
+use crate::ids::Lsn;
+use crate::manifest::codec::{self, DecodeError, Reader};
+use crate::manifest::edit::Edit;
+
+/// Groups, and the file's header, begin on multiples of this.
+pub(super) const ALIGNMENT: u64 = 4096;
+/// Length of the headers of file and group.
+pub(super) const HEADER_BYTES: usize = 64;
+/// The longest payload.
+pub(super) const MAX_PAYLOAD_BYTES: usize = 1 << 30;
+const MAGIC: [u8; 4] = *b"SMEG";
+const VERSION: u16 = 1;
+
+/// The fields of a group header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GroupHeader {
+    /// The number of the manifest file.
+    pub number: u64,
+    /// The group's place in the file, from 0.
+    pub sequence: u64,
+    /// The checksum of the group before; of the file's header for the first.
+    pub previous: u32,
+    pub payload_bytes: u32,
+}
+
+impl GroupHeader {
+    /// The header's bytes and the group checksum.
+    pub fn encode(&self, payload: &[u8]) -> ([u8; HEADER_BYTES], u32) {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC);
+        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.previous.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        let checksum = group_checksum(&bytes, payload);
+        bytes[32..36].copy_from_slice(&checksum.to_le_bytes());
+        let own = crc32fast::hash(&bytes[..36]);
+        bytes[36..40].copy_from_slice(&own.to_le_bytes());
+        (bytes, checksum)
+    }
+
+    /// The fields and the group checksum, if the header is intact.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<(Self, u32)> {
+        let header = Self {
+            number: u64::from_le_bytes(field(bytes, 8)),
+            sequence: u64::from_le_bytes(field(bytes, 16)),
+            previous: u32::from_le_bytes(field(bytes, 24)),
+            payload_bytes: u32::from_le_bytes(field(bytes, 28)),
+        };
+        let intact = field::<4>(bytes, 0) == MAGIC
+            && u16::from_le_bytes(field(bytes, 4)) == VERSION
+            && u32::from_le_bytes(field(bytes, 36)) == crc32fast::hash(&bytes[..36])
+            && header.payload_bytes as usize <= MAX_PAYLOAD_BYTES;
+        intact.then(|| (header, u32::from_le_bytes(field(bytes, 32))))
+    }
+
+    /// Bytes in the file, padding included.
+    pub fn total_bytes(&self) -> u64 {
+        (HEADER_BYTES as u64 + u64::from(self.payload_bytes)).next_multiple_of(ALIGNMENT)
+    }
+}
+
+/// The checksum over a header's fields and the payload.
+pub(super) fn group_checksum(header: &[u8; HEADER_BYTES], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..32]);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// `N` bytes of a header at a constant offset.
+pub(super) fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}
+
+/// The payload of a group.
+pub(super) fn encode_payload(journal_lsn: Lsn, edits: &[Edit]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&journal_lsn.get().to_le_bytes());
+    let count = u32::try_from(edits.len()).expect("a group has far fewer than 2^32 edits");
+    out.extend_from_slice(&count.to_le_bytes());
+    for edit in edits {
+        codec::encode(edit, &mut out);
+    }
+    out
+}
+
+/// The journal position and the edits of a payload.
+pub(super) fn decode_payload(payload: &[u8]) -> Result<(Lsn, Vec<Edit>), DecodeError> {
+    let mut reader = Reader::new(payload);
+    let journal_lsn = Lsn::new(reader.u64()?);
+    let count = reader.u32()?;
+    let mut edits = Vec::new();
+    for _ in 0..count {
+        edits.push(reader.edit()?);
+    }
+    if reader.is_empty() { Ok((journal_lsn, edits)) } else { Err("bytes follow the last edit") }
+}
