@@ -5,6 +5,16 @@
 //! **Durability.** Bytes written are durable once [`File::sync`] has returned; a file created, renamed or removed
 //! is so once [`Vfs::sync_dir`] of its folder has returned. Nothing else is promised.
 
+mod clock;
+mod mem;
+mod os;
+mod random;
+
+pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::mem::MemVfs;
+pub use self::os::OsVfs;
+pub use self::random::{Random, SeededRandom};
+
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,9 +64,14 @@ pub trait File: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Whether the length is zero.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
     /// Cuts or grows (with zeros) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Gives the space of a byte range back to the system where it can; the range then reads as zeros.
+    /// Gives the space of a byte range back to the system; the range then reads as zeros. Fails with `Unsupported`
+    /// where the system cannot.
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()>;
 
     /// Reads exactly `buffer.len()` bytes, or fails with `UnexpectedEof`.
