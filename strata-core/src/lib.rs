@@ -5,10 +5,12 @@
 //! vocabulary and the six rules; each module's doc is its specification.
 
 pub mod block;
+pub mod cache;
 pub mod error;
 pub mod ids;
 pub mod journal;
 pub mod manifest;
+pub mod memory;
 pub mod row;
 pub mod vfs;
 

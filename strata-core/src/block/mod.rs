@@ -8,6 +8,16 @@
 //! told by [`BlockStore::adopt`]; until [`BlockStore::finish_recovery`] new extents come only from past the end
 //! of what is adopted and of the file.
 
+mod extents;
+mod file;
+mod handle;
+mod header;
+mod memory;
+
+pub use self::file::{BLOCKS_FILE, FileBlockStore, FileBlockStoreOptions};
+pub use self::handle::{BlockHandle, ReleaseBlock};
+pub use self::memory::MemBlockStore;
+
 use std::fmt::Debug;
 
 use crate::error::Result;
