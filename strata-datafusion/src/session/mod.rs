@@ -1,7 +1,226 @@
 //! A [`Session`] is one connection's state: its transaction, its settings, its prepared statements' plans.
+//!
+//! It is driven by one task at a time. Only its [`CancelHandle`] is for other threads.
 
+pub mod cancel;
+pub mod engine;
+pub mod prepared;
+mod query;
+pub(crate) mod run;
+pub(crate) mod settings;
+pub mod storage;
+mod transaction;
 pub mod types;
+mod utility;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cancel::CancelHandle;
+pub use engine::{Engine, EngineOptions};
+pub use prepared::Prepared;
+use transaction::{Open, State};
 pub use types::{
     CopyFormat, CopyOut, Outcome, Parameter, ResultField, RowStream, RowsTag, TransactionStatus,
 };
+
+use crate::error::{SqlError, SqlResult};
+pub use crate::sql::parse::Statement;
+use run::Limits;
+use settings::Settings;
+use storage::Isolation;
+
+/// Who connects, and to what.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The user's name.
+    pub user: String,
+    /// The database asked for.
+    pub database: String,
+    /// The client program.
+    pub application_name: String,
+    /// Other startup parameters.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            user: "strata".to_owned(),
+            database: crate::sql::names::DATABASE.to_owned(),
+            application_name: String::new(),
+            parameters: Vec::new(),
+        }
+    }
+}
+
+/// One connection.
+pub struct Session {
+    engine: Arc<Engine>,
+    user: String,
+    backend: u32,
+    settings: Settings,
+    state: State,
+    cancel: CancelHandle,
+    notices: Vec<SqlError>,
+    config: query::CachedConfig,
+}
+
+impl Session {
+    /// A session of this engine. Startup parameters that are unknown or wrong become notices.
+    pub fn new(engine: Arc<Engine>, options: SessionOptions) -> Self {
+        let mut settings = Settings::new(&options.user);
+        let mut notices = Vec::new();
+        let named = ("application_name".to_owned(), options.application_name);
+        for (name, value) in std::iter::once(named).chain(options.parameters) {
+            if let Err(error) = settings.set_start(&name, &value) {
+                notices.push(error);
+            }
+        }
+        let backend = engine.next_backend();
+        Self {
+            engine,
+            user: options.user,
+            backend,
+            settings,
+            state: State::Idle,
+            cancel: CancelHandle::default(),
+            notices,
+            config: query::CachedConfig::default(),
+        }
+    }
+
+    /// Parses a query string.
+    pub fn parse(&self, sql: &str) -> SqlResult<Vec<Statement>> {
+        crate::sql::parse::parse(sql)
+    }
+
+    /// Plans a statement. `parameter_oids` are the types that the client gave, 0 for what it left open; the result
+    /// has them all.
+    pub async fn prepare(&mut self, statement: &Statement, parameter_oids: &[u32]) -> SqlResult<Prepared> {
+        if utility::ends_block(statement.ast()) {
+            return Ok(Prepared::new(statement.clone(), Vec::new(), None, None));
+        }
+        self.state.check()?;
+        if let Some(fields) = utility::describe(statement.ast())? {
+            return Ok(Prepared::new(statement.clone(), Vec::new(), fields, None));
+        }
+        self.prepare_query(statement, parameter_oids)
+    }
+
+    /// Runs a prepared statement. It joins the open transaction, or opens an implicit one that
+    /// [`finish_implicit`](Self::finish_implicit) ends.
+    pub async fn execute(&mut self, prepared: &Prepared, parameters: &[Parameter<'_>]) -> SqlResult<Outcome> {
+        self.cancel.reset();
+        let timeout = Duration::from_millis(self.settings.milliseconds("statement_timeout"));
+        let limits = Limits::starting_now(self.cancel.clone(), timeout);
+        if parameters.len() != prepared.parameter_oids().len() {
+            return Err(SqlError::new(
+                "08P01",
+                format!(
+                    "bind message supplies {} parameters, but the prepared statement requires {}",
+                    parameters.len(),
+                    prepared.parameter_oids().len()
+                ),
+            ));
+        }
+        if let Some(outcome) = self.execute_utility(prepared.statement().ast(), &limits).await? {
+            return Ok(outcome);
+        }
+        self.state.check()?;
+        self.execute_query(prepared, parameters, limits).await
+    }
+
+    /// Plans and runs a statement without parameters.
+    pub async fn execute_statement(&mut self, statement: &Statement) -> SqlResult<Outcome> {
+        let prepared = self.prepare(statement, &[]).await?;
+        if !prepared.parameter_oids().is_empty() {
+            return Err(SqlError::new("42P02", "there is no parameter $1"));
+        }
+        self.execute(&prepared, &[]).await
+    }
+
+    /// At Sync, and after the last statement of a simple query: commits what is implicit, durably.
+    pub async fn finish_implicit(&mut self) -> SqlResult<()> {
+        match self.state.take() {
+            State::Implicit(open) => {
+                let result = open.storage.commit().await;
+                self.settings.release(result.is_ok());
+                result
+            }
+            other => {
+                self.state = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// After any error: rolls the implicit transaction back, or marks the block failed.
+    pub async fn fail(&mut self) {
+        self.state = match self.state.take() {
+            State::Implicit(open) => {
+                open.storage.rollback();
+                self.settings.release(false);
+                State::Idle
+            }
+            State::Block(open) => {
+                open.storage.rollback();
+                State::Failed
+            }
+            other => other,
+        };
+    }
+
+    /// Where the connection stands.
+    pub fn status(&self) -> TransactionStatus {
+        self.state.status()
+    }
+
+    /// What cancels this session's statements.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// A number of this session that no other one of the engine has.
+    pub fn backend_id(&self) -> u32 {
+        self.backend
+    }
+
+    /// Reported parameters that changed since the last call.
+    pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        self.settings.take_changes()
+    }
+
+    /// Notices and warnings since the last call.
+    pub fn take_notices(&mut self) -> Vec<SqlError> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// What a client is told when it connects.
+    pub fn startup_parameters(&self) -> Vec<(String, String)> {
+        self.settings.reported()
+    }
+
+    /// The open transaction; an implicit one is begun if there is none.
+    fn transaction(&mut self) -> SqlResult<&mut Open> {
+        self.state.check()?;
+        if matches!(self.state, State::Idle) {
+            let (isolation, read_only) = self.default_modes();
+            let open = Open::begin(self.engine.storage.as_ref(), isolation, read_only)?;
+            self.settings.save();
+            self.state = State::Implicit(open);
+        }
+        self.state.open().ok_or_else(|| SqlError::internal("no transaction is open"))
+    }
+
+    fn default_modes(&self) -> (Isolation, bool) {
+        let isolation = match self.settings.get("default_transaction_isolation") {
+            "repeatable read" => Isolation::RepeatableRead,
+            _ => Isolation::ReadCommitted,
+        };
+        (isolation, self.settings.get("default_transaction_read_only") == "on")
+    }
+}
+
+#[cfg(test)]
+mod tests;

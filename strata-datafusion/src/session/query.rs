@@ -1,0 +1,161 @@
+//! Planning and running what DataFusion plans.
+
+use std::sync::Arc;
+
+use datafusion::common::ParamValues;
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as PlannedStatement;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+
+use super::prepared::{Planned, Prepared, result_fields};
+use super::run::{self, Limits};
+use super::types::{Outcome, Parameter, RowStream, RowsTag};
+use super::{Session, Statement};
+use crate::error::{SqlError, SqlResult};
+use crate::postgres::types::PgType;
+use crate::sql::names;
+use crate::sql::plan::Planner;
+
+/// DataFusion's configuration for this session, made anew when a setting changes.
+#[derive(Default)]
+pub(super) struct CachedConfig {
+    made: Option<(u64, SessionConfig, Arc<[String]>)>,
+}
+
+impl Session {
+    /// The planner of a new statement.
+    fn start_statement(&mut self) -> SqlResult<(Planner, u64)> {
+        let (config, search_path) = self.session_config();
+        let open = self.transaction()?;
+        open.used = true;
+        let relations = open.storage.start_statement()?;
+        let began = open.began;
+        let version = relations.version();
+        let config = relations.configure(config);
+        Ok((Planner::new(Arc::clone(&self.engine.shared), relations, search_path, config, began), version))
+    }
+
+    fn session_config(&mut self) -> (SessionConfig, Arc<[String]>) {
+        let generation = self.settings.generation();
+        if let Some((made, config, path)) = &self.config.made
+            && *made == generation
+        {
+            return (config.clone(), Arc::clone(path));
+        }
+        let mut config = self.engine.base_config.clone();
+        config.options_mut().execution.time_zone = Some(self.settings.get("TimeZone").to_owned());
+        let path: Arc<[String]> = names::search_path(self.settings.get("search_path"), &self.user).into();
+        self.config.made = Some((generation, config.clone(), Arc::clone(&path)));
+        (config, path)
+    }
+
+    /// Plans a query.
+    pub(super) fn prepare_query(
+        &mut self,
+        statement: &Statement,
+        parameter_oids: &[u32],
+    ) -> SqlResult<Prepared> {
+        let (planner, catalog_version) = self.start_statement()?;
+        let plan = plan_statement(&planner, statement, parameter_oids)?;
+        let parameters = parameter_types(&plan, parameter_oids)?;
+        let fields = Some(result_fields(plan.schema()));
+        let planned = Planned { plan, catalog_version, settings_generation: self.settings.generation() };
+        Ok(Prepared::new(statement.clone(), parameters, fields, Some(planned)))
+    }
+
+    /// Runs a planned query.
+    pub(super) async fn execute_query(
+        &mut self,
+        prepared: &Prepared,
+        parameters: &[Parameter<'_>],
+        limits: Limits,
+    ) -> SqlResult<Outcome> {
+        let planned = prepared
+            .planned()
+            .ok_or_else(|| SqlError::internal("the statement has neither a plan nor another way to run"))?;
+        let (planner, version) = self.start_statement()?;
+        let current =
+            planned.catalog_version == version && planned.settings_generation == self.settings.generation();
+        let mut plan = if current {
+            planned.plan.clone()
+        } else {
+            plan_statement(&planner, prepared.statement(), prepared.parameter_oids())?
+        };
+        if !parameters.is_empty() {
+            plan = bind(plan, prepared.parameter_oids(), parameters)?;
+        }
+        let fields = result_fields(plan.schema());
+        let changed = prepared.fields().is_some_and(|before| {
+            before.len() != fields.len()
+                || before.iter().zip(fields.iter()).any(|(before, after)| before.type_oid != after.type_oid)
+        });
+        if changed {
+            return Err(SqlError::unsupported("cached plan must not change result type"));
+        }
+        let (schema, batches) = run::run(&self.engine, Arc::new(planner), plan, limits).await?;
+        Ok(Outcome::Rows(RowStream { fields, schema, batches, tag: RowsTag::Select }))
+    }
+}
+
+/// Plans a statement with DataFusion's SQL planner.
+fn plan_statement(
+    planner: &Planner,
+    statement: &Statement,
+    parameter_oids: &[u32],
+) -> SqlResult<LogicalPlan> {
+    let types = parameter_oids
+        .iter()
+        .map(|oid| match oid {
+            0 => Ok(None),
+            oid => PgType::new(*oid).field("", true).map(|field| Some(Arc::new(field))),
+        })
+        .collect::<SqlResult<Vec<_>>>()?;
+    let mut context = PlannerContext::new().with_prepare_param_data_types(types);
+    let _ = &mut context;
+    let query = SqlToRel::new(planner);
+    let ast = PlannedStatement::Statement(Box::new(statement.ast().clone()));
+    Ok(query.statement_to_plan(ast)?)
+}
+
+/// The types of all parameters: those given, those inferred, text for the rest.
+fn parameter_types(plan: &LogicalPlan, given: &[u32]) -> SqlResult<Vec<u32>> {
+    let inferred = plan.get_parameter_fields()?;
+    let mut types = given.to_vec();
+    for (id, field) in inferred {
+        let Some(index) = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) else {
+            return Err(SqlError::syntax(format!("syntax error at or near \"{id}\"")));
+        };
+        if types.len() < index {
+            types.resize(index, 0);
+        }
+        if types[index - 1] == 0
+            && let Some(field) = field
+        {
+            types[index - 1] = PgType::of_field(&field).oid;
+        }
+    }
+    for oid in &mut types {
+        if *oid == 0 {
+            *oid = crate::postgres::types::oid::TEXT;
+        }
+    }
+    Ok(types)
+}
+
+/// Puts the parameters' values into the plan.
+fn bind(plan: LogicalPlan, oids: &[u32], parameters: &[Parameter<'_>]) -> SqlResult<LogicalPlan> {
+    let values = oids
+        .iter()
+        .zip(parameters)
+        .map(|(oid, parameter)| {
+            let value = match parameter.value {
+                Some(bytes) => crate::postgres::wire::decode_parameter(*oid, parameter.binary, bytes)?,
+                None => crate::postgres::wire::null_parameter(*oid)?,
+            };
+            Ok(ScalarAndMetadata::new(value, None))
+        })
+        .collect::<SqlResult<Vec<_>>>()?;
+    Ok(plan.with_param_values(ParamValues::List(values))?)
+}

@@ -1,0 +1,114 @@
+//! Where a session stands between BEGIN and COMMIT.
+//!
+//! ```text
+//!  Idle ──statement──▶ Implicit ──Sync──▶ Idle
+//!   │                     │BEGIN
+//!   └──BEGIN──▶ Block ◀───┘      Block ──COMMIT, ROLLBACK──▶ Idle
+//!                 │ error
+//!                 ▼
+//!               Failed ──COMMIT (which rolls back), ROLLBACK──▶ Idle
+//! ```
+//!
+//! Statements outside a block share an implicit transaction until Sync, or the end of a simple query.
+
+use chrono::{DateTime, Utc};
+
+use super::storage::{Isolation, Storage, StorageTransaction};
+use super::types::TransactionStatus;
+use crate::error::{SqlError, SqlResult};
+
+/// The state, with the storage transaction that belongs to it.
+pub(crate) enum State {
+    /// No transaction.
+    Idle,
+    /// A transaction that Sync ends.
+    Implicit(Open),
+    /// A transaction block.
+    Block(Open),
+    /// A transaction block after an error.
+    Failed,
+}
+
+/// An open transaction.
+pub(crate) struct Open {
+    pub(crate) storage: Box<dyn StorageTransaction>,
+    pub(crate) isolation: Isolation,
+    pub(crate) read_only: bool,
+    /// What now() says.
+    pub(crate) began: DateTime<Utc>,
+    /// Whether a statement took a snapshot: the isolation level is fixed from then on.
+    pub(crate) used: bool,
+}
+
+impl Open {
+    /// Begins a transaction.
+    pub(crate) fn begin(storage: &dyn Storage, isolation: Isolation, read_only: bool) -> SqlResult<Self> {
+        Ok(Self {
+            storage: storage.begin(isolation, read_only)?,
+            isolation,
+            read_only,
+            began: Utc::now(),
+            used: false,
+        })
+    }
+
+    /// Changes the modes, which is allowed before the first query only.
+    pub(crate) fn set_modes(
+        &mut self,
+        storage: &dyn Storage,
+        isolation: Isolation,
+        read_only: bool,
+    ) -> SqlResult<()> {
+        if self.used && isolation != self.isolation {
+            return Err(SqlError::new(
+                "25001",
+                "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+            ));
+        }
+        if self.used && self.read_only && !read_only {
+            return Err(SqlError::new("25001", "transaction read-write mode must be set before any query"));
+        }
+        if !self.used {
+            let fresh = storage.begin(isolation, read_only)?;
+            std::mem::replace(&mut self.storage, fresh).rollback();
+        }
+        self.isolation = isolation;
+        self.read_only = read_only;
+        Ok(())
+    }
+}
+
+impl State {
+    /// What ReadyForQuery says.
+    pub(crate) fn status(&self) -> TransactionStatus {
+        match self {
+            Self::Idle | Self::Implicit(_) => TransactionStatus::Idle,
+            Self::Block(_) => TransactionStatus::InTransaction,
+            Self::Failed => TransactionStatus::Failed,
+        }
+    }
+
+    /// The open transaction.
+    pub(crate) fn open(&mut self) -> Option<&mut Open> {
+        match self {
+            Self::Implicit(open) | Self::Block(open) => Some(open),
+            Self::Idle | Self::Failed => None,
+        }
+    }
+
+    /// An error if the block failed.
+    pub(crate) fn check(&self) -> SqlResult<()> {
+        match self {
+            Self::Failed => Err(SqlError::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the state and leaves [`Idle`](Self::Idle).
+    pub(crate) fn take(&mut self) -> State {
+        std::mem::replace(self, State::Idle)
+    }
+}

@@ -1,0 +1,24 @@
+//! The names of result columns.
+//!
+//! Postgres names a column that has no alias after the function, column or type in it, or `?column?`, and two
+//! columns may have one name. DataFusion demands that they differ, so equal ones are told apart by a suffix that
+//! starts with [`MARK`] and never reaches a client.
+
+/// Starts the suffix that tells equal names apart: a character that SQL text cannot hold.
+const MARK: char = '\0';
+
+/// The name as the client sees it.
+pub(crate) fn shown_name(name: &str) -> &str {
+    name.split(MARK).next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suffix_is_not_shown() {
+        assert_eq!(shown_name("?column?\02"), "?column?");
+        assert_eq!(shown_name("plain"), "plain");
+    }
+}

@@ -1,0 +1,298 @@
+//! Planning one statement: DataFusion's SQL planner over the relations that the statement sees.
+//!
+//! A [`Planner`] is what DataFusion calls a session and a context provider at once. It is made for each statement
+//! and holds only shared pointers: DataFusion's own state would copy all its function maps each time.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::{CatalogProviderList, Session, TableFunctionArgs};
+use datafusion::common::TableReference;
+use datafusion::common::alias::AliasGenerator;
+use datafusion::common::config::{ConfigOptions, TableOptions};
+use datafusion::common::{DFSchema, Result};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::registry::ExtensionTypeRegistryRef;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::OptimizerConfig;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+
+use super::names;
+use crate::error::SqlError;
+use crate::session::engine::Shared;
+use crate::session::storage::Relations;
+
+/// All that one statement is planned with.
+pub(crate) struct Planner {
+    shared: Arc<Shared>,
+    relations: Arc<dyn Relations>,
+    search_path: Arc<[String]>,
+    config: SessionConfig,
+    props: ExecutionProps,
+    table_options: TableOptions,
+    session_id: String,
+}
+
+impl Planner {
+    /// A planner of a statement that sees `relations`, in a transaction that began at `now`.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        relations: Arc<dyn Relations>,
+        search_path: Arc<[String]>,
+        config: SessionConfig,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut props = ExecutionProps::new().with_query_execution_start_time(now);
+        props.config_options = Some(Arc::clone(config.options()));
+        let table_options = TableOptions::default();
+        Self { shared, relations, search_path, config, props, table_options, session_id: String::new() }
+    }
+
+    fn find_relation(&self, name: &TableReference) -> crate::error::SqlResult<Arc<dyn TableSource>> {
+        let (schema, relation) = names::split_reference(name)?;
+        let in_schema = |schema: &str| {
+            self.relations
+                .relation(&names::RelationName { schema: schema.to_owned(), relation: relation.to_owned() })
+        };
+        match schema {
+            Some(schema) => {
+                if let Some(source) = in_schema(schema)? {
+                    return Ok(source);
+                }
+            }
+            None => {
+                // pg_catalog comes first unless the path names it, as in Postgres.
+                if !self.search_path.iter().any(|schema| schema == "pg_catalog")
+                    && let Some(source) = in_schema("pg_catalog")?
+                {
+                    return Ok(source);
+                }
+                for schema in self.search_path.iter() {
+                    if let Some(source) = in_schema(schema)? {
+                        return Ok(source);
+                    }
+                }
+            }
+        }
+        let shown = match schema {
+            Some(schema) => format!("{schema}.{relation}"),
+            None => relation.to_owned(),
+        };
+        Err(SqlError::new("42P01", format!("relation \"{shown}\" does not exist")))
+    }
+
+    /// A task context for the statement. Plans here carry their functions, so the registries stay empty.
+    fn new_task_context(&self) -> Arc<TaskContext> {
+        Arc::new(TaskContext::new(
+            None,
+            self.session_id.clone(),
+            self.config.clone(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            Arc::clone(&self.shared.runtime),
+        ))
+    }
+
+    /// Runs the analyzer over a planned statement.
+    pub(crate) fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.shared.analyzer.execute_and_check(plan, self.config.options(), |_, _| {})
+    }
+}
+
+impl ContextProvider for Planner {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        Ok(self.find_relation(&name)?)
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let function = self
+            .shared
+            .table_functions
+            .get(name)
+            .ok_or_else(|| SqlError::new("42883", format!("function {name} does not exist")))?;
+        let context = SimplifyContext::builder()
+            .with_config_options(Arc::clone(self.config.options()))
+            .with_query_execution_start_time(self.props.query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .collect::<Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.shared.expr_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &[]
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.shared.type_planner))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.shared.scalar_functions.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.shared.higher_order_functions.get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.shared.aggregate_functions.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.shared.window_functions.get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.config.options()
+    }
+
+    // Names are asked for only to suggest one: the error in Postgres' words suggests none.
+    fn udf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl OptimizerConfig for Planner {
+    fn query_execution_start_time(&self) -> Option<DateTime<Utc>> {
+        self.props.query_execution_start_time
+    }
+
+    fn alias_generator(&self) -> &Arc<AliasGenerator> {
+        &self.props.alias_generator
+    }
+
+    fn options(&self) -> Arc<ConfigOptions> {
+        Arc::clone(self.config.options())
+    }
+}
+
+#[async_trait]
+impl Session for Planner {
+    fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
+    fn catalog_list(&self) -> Arc<dyn CatalogProviderList> {
+        Arc::clone(&self.shared.catalogs)
+    }
+
+    fn optimize(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        self.shared.optimizer.optimize(self.analyze(plan.clone())?, self, |_, _| {})
+    }
+
+    fn physical_optimizers(&self) -> &[Arc<dyn PhysicalOptimizerRule + Send + Sync>] {
+        &self.shared.physical_optimizers
+    }
+
+    async fn create_physical_plan(&self, logical_plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let optimized = Session::optimize(self, logical_plan)?;
+        DefaultPhysicalPlanner::default().create_physical_plan(&optimized, self).await
+    }
+
+    fn create_physical_expr(&self, expr: Expr, df_schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(df_schema.clone()))
+            .with_config_options(Arc::clone(self.config.options()))
+            .with_query_execution_start_time(self.props.query_execution_start_time)
+            .build();
+        let expr = ExprSimplifier::new(context).coerce(expr, df_schema)?;
+        create_physical_expr(&expr, df_schema, &self.props, &Default::default())
+    }
+
+    fn scalar_functions(&self) -> &HashMap<String, Arc<ScalarUDF>> {
+        &self.shared.scalar_functions
+    }
+
+    fn higher_order_functions(&self) -> &HashMap<String, Arc<HigherOrderUDF>> {
+        &self.shared.higher_order_functions
+    }
+
+    fn aggregate_functions(&self) -> &HashMap<String, Arc<AggregateUDF>> {
+        &self.shared.aggregate_functions
+    }
+
+    fn window_functions(&self) -> &HashMap<String, Arc<WindowUDF>> {
+        &self.shared.window_functions
+    }
+
+    fn extension_type_registry(&self) -> &ExtensionTypeRegistryRef {
+        &self.shared.extension_types
+    }
+
+    fn runtime_env(&self) -> &Arc<RuntimeEnv> {
+        &self.shared.runtime
+    }
+
+    fn execution_props(&self) -> &ExecutionProps {
+        &self.props
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn table_options(&self) -> &TableOptions {
+        &self.table_options
+    }
+
+    fn table_options_mut(&mut self) -> &mut TableOptions {
+        &mut self.table_options
+    }
+
+    fn task_ctx(&self) -> Arc<TaskContext> {
+        self.new_task_context()
+    }
+}
