@@ -1,1 +1,6 @@
-//! strata-server
+//! The Postgres wire server of Strata.
+
+pub mod frame;
+pub mod frontend;
+mod size;
+pub use size::parse_size;
