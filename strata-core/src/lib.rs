@@ -9,6 +9,7 @@ pub mod cache;
 pub mod error;
 pub mod ids;
 pub mod journal;
+pub mod lsm;
 pub mod manifest;
 pub mod memory;
 pub mod row;

@@ -1,0 +1,331 @@
+//! The memtable: the newest entries of the tree, in memory.
+//!
+//! One ordered map an index, each behind its own `RwLock`: only the commit section writes, so a writer never
+//! waits for a writer, and readers of one index do not meet writers of another. The map goes from a key to its
+//! rows, so a point lookup compares keys only and builds none. `BTreeMap` was measured at three times the speed of a
+//! skip list for this load; the trait is the seam for the next candidate.
+//!
+//! Lock order: the map of maps, then one index's map. Nothing blocks while holding either.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::ids::{IndexId, RowId};
+use crate::lsm::batch::EntryBatch;
+use crate::lsm::inline_key::InlineKey;
+use crate::lsm::key::IndexEntry;
+
+/// What one entry is charged beyond its key bytes: the map's node at its usual fill and the row list's worst growth.
+pub const ENTRY_OVERHEAD_BYTES: usize = 112;
+
+/// What one chunk may visit without finding anything, before it lets the lock go: a scan at an old snapshot may pass
+/// many newer entries, and the commit section must not wait for that.
+const VISITED_KEYS_MAX: usize = 1024;
+
+/// The seam of the tree's in-memory part. All calls may come from any thread; inserts are serialised by the tree.
+pub(crate) trait Memtable: Send + Sync {
+    /// Adds entries to the set; returns the bytes they are charged.
+    fn insert(&self, entries: &[IndexEntry<'_>]) -> usize;
+    /// Takes out the entries of `key` for which `drop` says so; returns how many. Their charge stays until the
+    /// memtable goes.
+    fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> usize;
+    /// The largest row below `below` with exactly this key.
+    fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId>;
+    /// Appends up to `limit` entries with rows below `below` to `out`, in the direction of travel. What is left goes
+    /// on after the last of them, or at the key that is returned where the chunk ended without one.
+    fn chunk(&self, scan: &ChunkScan<'_>, out: &mut EntryBatch) -> ChunkEnd;
+    /// The indexes that have entries, ascending.
+    fn indexes(&self) -> Vec<IndexId>;
+    /// Entries held.
+    fn entries(&self) -> u64;
+}
+
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkScan<'a> {
+    pub index: IndexId,
+    /// The key to start at, itself included; `None` for the end that the scan comes from.
+    pub start: Option<&'a [u8]>,
+    /// If set, only the rows of the start key beyond this one, in the direction of travel, are wanted.
+    pub beyond_row: Option<RowId>,
+    pub reverse: bool,
+    pub below: RowId,
+    pub limit: usize,
+}
+
+/// How a chunk ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkEnd {
+    /// The limit was reached: more may follow the last entry.
+    Full,
+    /// Nothing was found in many keys; the next one is this.
+    Resume(Vec<u8>),
+    /// Nothing is left.
+    Exhausted,
+}
+
+/// The rows of one key, ascending.
+#[derive(Debug)]
+enum Rows {
+    One(RowId),
+    Many(Vec<RowId>),
+}
+
+impl Rows {
+    fn as_slice(&self) -> &[RowId] {
+        match self {
+            Self::One(row) => std::slice::from_ref(row),
+            Self::Many(rows) => rows,
+        }
+    }
+
+    /// Adds a row; false where it is there already.
+    fn insert(&mut self, row: RowId) -> bool {
+        match self {
+            Self::One(only) if *only == row => false,
+            Self::One(only) => {
+                let only = *only;
+                *self = Self::Many(vec![only.min(row), only.max(row)]);
+                true
+            }
+            Self::Many(rows) => match rows.last() {
+                Some(last) if *last < row => {
+                    rows.push(row);
+                    true
+                }
+                _ => match rows.binary_search(&row) {
+                    Ok(_) => false,
+                    Err(at) => {
+                        rows.insert(at, row);
+                        true
+                    }
+                },
+            },
+        }
+    }
+
+    /// The rows of a chunk: those below `below` and beyond `beyond` in the direction of travel, ascending.
+    fn select(&self, below: RowId, beyond: Option<RowId>, reverse: bool) -> &[RowId] {
+        let rows = self.as_slice();
+        let rows = &rows[..rows.partition_point(|row| *row < below)];
+        match beyond {
+            None => rows,
+            Some(beyond) if reverse => &rows[rows.partition_point(|row| *row <= beyond)..],
+            Some(beyond) => &rows[..rows.partition_point(|row| *row < beyond)],
+        }
+    }
+}
+
+type IndexMap = BTreeMap<InlineKey, Rows>;
+
+/// The memtable of ordered maps.
+#[derive(Default)]
+pub(crate) struct BTreeMemtable {
+    maps: RwLock<BTreeMap<IndexId, Arc<RwLock<IndexMap>>>>,
+    entries: AtomicU64,
+    inserted_bytes: AtomicUsize,
+}
+
+impl BTreeMemtable {
+    fn map(&self, index: IndexId) -> Option<Arc<RwLock<IndexMap>>> {
+        self.maps.read().get(&index).cloned()
+    }
+
+    fn map_or_new(&self, index: IndexId) -> Arc<RwLock<IndexMap>> {
+        match self.map(index) {
+            Some(map) => map,
+            None => Arc::clone(self.maps.write().entry(index).or_default()),
+        }
+    }
+}
+
+/// What an entry is charged, given whether its key was there before.
+fn charge(key: &[u8], new_key: bool) -> usize {
+    if new_key { ENTRY_OVERHEAD_BYTES + key.len() } else { 2 * size_of::<RowId>() }
+}
+
+impl Memtable for BTreeMemtable {
+    fn insert(&self, entries: &[IndexEntry<'_>]) -> usize {
+        let mut bytes = 0;
+        let mut added = 0;
+        for run in entries.chunk_by(|a, b| a.index == b.index) {
+            let map = self.map_or_new(run[0].index);
+            let mut map = map.write();
+            for entry in run {
+                match map.get_mut(entry.key) {
+                    Some(rows) => {
+                        if !rows.insert(entry.row) {
+                            continue;
+                        }
+                        bytes += charge(entry.key, false);
+                    }
+                    None => {
+                        map.insert(InlineKey::new(entry.key), Rows::One(entry.row));
+                        bytes += charge(entry.key, true);
+                    }
+                }
+                added += 1;
+            }
+        }
+        self.entries.fetch_add(added, Ordering::Relaxed);
+        self.inserted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        bytes
+    }
+
+    fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> usize {
+        let Some(map) = self.map(index) else { return 0 };
+        let mut map = map.write();
+        let Some(rows) = map.get_mut(key) else { return 0 };
+        let before = rows.as_slice().len();
+        let kept: Vec<RowId> = rows.as_slice().iter().copied().filter(|row| !drop(*row)).collect();
+        let gone = before - kept.len();
+        match kept[..] {
+            [] => {
+                map.remove(key);
+            }
+            [only] => *rows = Rows::One(only),
+            _ => *rows = Rows::Many(kept),
+        }
+        self.entries.fetch_sub(gone as u64, Ordering::Relaxed);
+        gone
+    }
+
+    fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId> {
+        let maps = self.maps.read();
+        let map = maps.get(&index)?.read();
+        map.get(key)?.select(below, None, false).last().copied()
+    }
+
+    fn chunk(&self, scan: &ChunkScan<'_>, out: &mut EntryBatch) -> ChunkEnd {
+        let Some(map) = self.map(scan.index) else { return ChunkEnd::Exhausted };
+        let map = map.read();
+        let start = scan.start.map_or(Bound::Unbounded, Bound::Included);
+        if scan.reverse {
+            fill(scan, map.range::<[u8], _>((Bound::Unbounded, start)).rev(), out)
+        } else {
+            fill(scan, map.range::<[u8], _>((start, Bound::Unbounded)), out)
+        }
+    }
+
+    fn indexes(&self) -> Vec<IndexId> {
+        self.maps.read().keys().copied().collect()
+    }
+
+    fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+}
+
+/// The body of [`Memtable::chunk`] over keys in the direction of travel.
+fn fill<'m>(
+    scan: &ChunkScan<'_>,
+    keys: impl Iterator<Item = (&'m InlineKey, &'m Rows)>,
+    out: &mut EntryBatch,
+) -> ChunkEnd {
+    let before = out.len();
+    for (visited, (key, rows)) in keys.enumerate() {
+        let key = key.as_slice();
+        if visited >= VISITED_KEYS_MAX && out.len() == before {
+            return ChunkEnd::Resume(key.to_vec());
+        }
+        let beyond = if scan.start == Some(key) { scan.beyond_row } else { None };
+        let rows = rows.select(scan.below, beyond, scan.reverse);
+        let room = (before + scan.limit).saturating_sub(out.len());
+        if scan.reverse {
+            rows.iter().take(room).for_each(|row| out.push_key(scan.index, key, *row));
+        } else {
+            rows.iter().rev().take(room).for_each(|row| out.push_key(scan.index, key, *row));
+        }
+        if out.len() >= before + scan.limit || (visited >= VISITED_KEYS_MAX && out.len() > before) {
+            return ChunkEnd::Full;
+        }
+    }
+    ChunkEnd::Exhausted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: IndexId = IndexId::new(1);
+
+    fn entry(key: &[u8], row: u64) -> IndexEntry<'_> {
+        IndexEntry { index: INDEX, key, row: RowId::new(row) }
+    }
+
+    fn rows(batch: &EntryBatch) -> Vec<u64> {
+        (0..batch.len()).filter_map(|at| batch.get(at)).map(|position| position.row.get()).collect()
+    }
+
+    #[test]
+    fn inserting_twice_is_inserting_once() {
+        let memtable = BTreeMemtable::default();
+        let entries = [entry(b"a", 5), entry(b"a", 9), entry(b"a", 7), entry(b"b", 6)];
+        assert!(memtable.insert(&entries) > 0);
+        assert_eq!(memtable.insert(&entries), 0);
+        assert_eq!(memtable.entries(), 4);
+        assert_eq!(memtable.first(INDEX, b"a", RowId::MAX), Some(RowId::new(9)));
+        assert_eq!(memtable.first(INDEX, b"a", RowId::new(9)), Some(RowId::new(7)));
+        assert_eq!(memtable.first(INDEX, b"a", RowId::new(5)), None);
+        assert_eq!(memtable.first(INDEX, b"c", RowId::MAX), None);
+        assert_eq!(memtable.first(IndexId::new(2), b"a", RowId::MAX), None);
+    }
+
+    #[test]
+    fn removing_takes_only_what_it_is_told() {
+        let memtable = BTreeMemtable::default();
+        memtable.insert(&[entry(b"a", 5), entry(b"a", 9), entry(b"a", 7)]);
+        assert_eq!(memtable.remove(INDEX, b"a", &mut |row| row.get() < 9), 2);
+        assert_eq!(memtable.first(INDEX, b"a", RowId::new(9)), None);
+        assert_eq!(memtable.first(INDEX, b"a", RowId::MAX), Some(RowId::new(9)));
+        assert_eq!(memtable.remove(INDEX, b"a", &mut |_| true), 1);
+        assert_eq!((memtable.first(INDEX, b"a", RowId::MAX), memtable.entries()), (None, 0));
+    }
+
+    #[test]
+    fn chunks_split_a_key_and_go_on_behind_its_last_row() {
+        let memtable = BTreeMemtable::default();
+        memtable.insert(&[entry(b"a", 1), entry(b"a", 2), entry(b"a", 3), entry(b"b", 4)]);
+        let mut scan = ChunkScan {
+            index: INDEX,
+            start: None,
+            beyond_row: None,
+            reverse: false,
+            below: RowId::MAX,
+            limit: 2,
+        };
+        let mut batch = EntryBatch::default();
+        assert_eq!(memtable.chunk(&scan, &mut batch), ChunkEnd::Full);
+        (scan.start, scan.beyond_row) = (Some(&b"a"[..]), Some(RowId::new(2)));
+        assert_eq!(memtable.chunk(&scan, &mut batch), ChunkEnd::Full);
+        assert_eq!(rows(&batch), [3, 2, 1, 4]);
+        (scan.start, scan.beyond_row, scan.reverse, scan.limit) =
+            (Some(&b"a"[..]), Some(RowId::new(1)), true, 9);
+        batch.clear();
+        assert_eq!(memtable.chunk(&scan, &mut batch), ChunkEnd::Exhausted);
+        assert_eq!(rows(&batch), [2, 3]);
+    }
+
+    #[test]
+    fn a_scan_below_all_rows_lets_the_lock_go_now_and_then() {
+        let memtable = BTreeMemtable::default();
+        let keys: Vec<[u8; 4]> = (0..3000u32).map(u32::to_be_bytes).collect();
+        memtable.insert(&keys.iter().map(|key| entry(key, 7)).collect::<Vec<_>>());
+        let scan = ChunkScan {
+            index: INDEX,
+            start: None,
+            beyond_row: None,
+            reverse: false,
+            below: RowId::new(7),
+            limit: 64,
+        };
+        let mut batch = EntryBatch::default();
+        let end = memtable.chunk(&scan, &mut batch);
+        assert_eq!(end, ChunkEnd::Resume(1024u32.to_be_bytes().to_vec()));
+        assert_eq!(batch.len(), 0);
+    }
+}

@@ -1,0 +1,290 @@
+//! The tree as a whole: named interleavings here, a random model in `tests/model.rs`.
+
+mod model;
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::block::{BlockStore, MemBlockStore};
+use crate::cache::{CacheOptions, PageCache};
+use crate::ids::{IndexId, RowId};
+use crate::lsm::{
+    CompactionOutcome, FlushOutcome, IndexEntry, IndexTree, Liveness, LsmOptions, SsTableWriter, TableOptions,
+};
+use crate::manifest::{Edit, ManifestState, SsTableMeta};
+use crate::memory::MemoryPool;
+
+pub(crate) const PK: IndexId = IndexId::new(1);
+
+/// Garbage and dropped indexes, as a test says.
+#[derive(Default)]
+pub(crate) struct Marked {
+    garbage: Mutex<BTreeSet<(IndexId, RowId)>>,
+    dropped: Mutex<BTreeSet<IndexId>>,
+}
+
+impl Liveness for Marked {
+    fn is_garbage(&self, index: IndexId, row: RowId) -> bool {
+        self.garbage.lock().contains(&(index, row))
+    }
+
+    fn index_exists(&self, index: IndexId) -> bool {
+        !self.dropped.lock().contains(&index)
+    }
+}
+
+/// A tree with a manifest beside it, which does what the maintenance does.
+pub(crate) struct Bench {
+    pub cache: Arc<PageCache>,
+    pub store: Arc<MemBlockStore>,
+    pub tree: IndexTree,
+    pub manifest: ManifestState,
+    pub marked: Marked,
+    pub options: LsmOptions,
+}
+
+impl Bench {
+    pub fn new(options: LsmOptions) -> Self {
+        let store = Arc::new(MemBlockStore::new());
+        let pool = MemoryPool::new(64 << 20);
+        let cache = PageCache::new(Arc::clone(&store) as Arc<dyn BlockStore>, pool, CacheOptions::default());
+        let tree = IndexTree::open(Arc::clone(&cache), &[], 0, options.clone()).expect("an empty tree opens");
+        Self { cache, store, tree, manifest: ManifestState::default(), marked: Marked::default(), options }
+    }
+
+    /// Tables of a few entries and levels of a few tables, so that little data makes a deep tree.
+    pub fn small() -> Self {
+        let table =
+            TableOptions { table_bytes: 600, block_bytes: 100, filter_keys: 20, ..TableOptions::default() };
+        Self::new(LsmOptions {
+            table,
+            level_0_runs: 3,
+            level_1_bytes: 2000,
+            level_growth: 3,
+            compaction_bytes: 4000,
+        })
+    }
+
+    pub fn apply(&self, entries: &[(IndexId, &[u8], u64)]) {
+        let entries: Vec<IndexEntry<'_>> = entries
+            .iter()
+            .map(|(index, key, row)| IndexEntry { index: *index, key, row: RowId::new(*row) })
+            .collect();
+        let key_bytes = entries.iter().map(|entry| entry.key.len()).sum();
+        let reservation = self.tree.reserve(entries.len(), key_bytes).expect("the pool is large");
+        self.tree.apply(&entries, reservation);
+    }
+
+    pub fn bulk_tables(&self, entries: &[(IndexId, &[u8], u64)], row_base: u64) -> Vec<SsTableMeta> {
+        let store: Arc<dyn BlockStore> = Arc::clone(&self.store) as _;
+        let mut writer = SsTableWriter::new(store, self.cache.pool().clone(), self.options.table.clone());
+        for (index, key, ordinal) in entries {
+            writer.add(*index, key, RowId::new(*ordinal)).expect("in order");
+        }
+        let mut tables = writer.finish().expect("room");
+        tables.iter_mut().for_each(|meta| meta.row_base = row_base);
+        tables
+    }
+
+    pub fn adopt(&self, entries: &[(IndexId, &[u8], u64)], row_base: u64) -> Vec<SsTableMeta> {
+        self.tree.adopt(self.bulk_tables(entries, row_base)).expect("sound bounds")
+    }
+
+    fn commit(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            self.manifest.apply(edit).expect("the edit fits the state");
+        }
+    }
+
+    pub fn install_flush(&mut self, outcome: FlushOutcome) {
+        self.commit(&outcome.edits());
+        self.tree.install(outcome.change).expect("sound bounds");
+    }
+
+    pub fn install_compaction(&mut self, outcome: CompactionOutcome) {
+        self.commit(&outcome.edits);
+        self.tree.install(outcome.change).expect("sound bounds");
+    }
+
+    pub fn flush(&mut self) {
+        let boundary = self.tree.seal();
+        let outcome = self.tree.flush(boundary, &self.marked).expect("room");
+        self.install_flush(outcome);
+    }
+
+    /// One compaction, if one is due; with `full`, whether due or not.
+    pub fn compact(&mut self, full: bool) -> Option<CompactionOutcomeCounts> {
+        let plan = if full { self.tree.plan_full_compaction() } else { self.tree.plan_compaction() };
+        let outcome = self.tree.compact(&plan?, &self.marked).expect("intact");
+        let counts = CompactionOutcomeCounts { read: outcome.entries_read, dropped: outcome.entries_dropped };
+        self.install_compaction(outcome);
+        Some(counts)
+    }
+
+    pub fn first(&self, key: &[u8], below: u64) -> Option<u64> {
+        self.tree.first(PK, key, RowId::new(below)).expect("intact").map(RowId::get)
+    }
+
+    pub fn check(&self) {
+        let report = self.tree.check().expect("readable");
+        assert_eq!(report.problems, Vec::<String>::new());
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CompactionOutcomeCounts {
+    pub read: u64,
+    pub dropped: u64,
+}
+
+#[test]
+fn first_hit_wins_a_bulk_load_covers_the_memtable_below_it() {
+    // (k, r1), deleted, is in the memtable; COPY ingests (k, r9). A lookup must find r9, not r1.
+    let mut bench = Bench::small();
+    bench.apply(&[(PK, b"k", 1)]);
+    bench.adopt(&[(PK, b"k", 1)], 8);
+    assert_eq!(bench.first(b"k", 100), Some(9));
+    assert_eq!(bench.first(b"k", 9), Some(1));
+    // The older memtable is flushed after the adoption, and still belongs below it.
+    bench.flush();
+    assert_eq!(bench.first(b"k", 100), Some(9));
+    assert_eq!(bench.manifest.sstables.len(), 2);
+    bench.check();
+    // So it does after a restart.
+    bench.tree =
+        IndexTree::open(Arc::clone(&bench.cache), &bench.manifest.sstables, 0, bench.options.clone())
+            .expect("opens");
+    assert_eq!(bench.first(b"k", 100), Some(9));
+    bench.compact(true);
+    assert_eq!((bench.first(b"k", 100), bench.first(b"k", 9)), (Some(9), Some(1)));
+    bench.check();
+}
+
+#[test]
+fn first_hit_wins_a_backfill_enters_below_the_newer_tail() {
+    // The mirror image: the old rows of an index build come first, the tail of newer ones on top.
+    let mut bench = Bench::small();
+    bench.adopt(&[(PK, b"k", 1), (PK, b"l", 2)], 0);
+    bench.apply(&[(PK, b"k", 9)]);
+    assert_eq!((bench.first(b"k", 100), bench.first(b"k", 9)), (Some(9), Some(1)));
+    bench.flush();
+    bench.check();
+    assert_eq!(
+        (bench.first(b"k", 100), bench.first(b"k", 9), bench.first(b"k", 1)),
+        (Some(9), Some(1), None)
+    );
+}
+
+#[test]
+fn a_younger_bulk_load_does_not_sink_below_an_unflushed_memtable() {
+    let mut bench = Bench::small();
+    bench.apply(&[(PK, b"k", 1)]);
+    for row in 0..5 {
+        bench.adopt(&[(PK, b"k", 0)], 10 + row);
+        assert_eq!(bench.compact(false), None, "nothing below the memtable and the journal may move");
+        assert_eq!(bench.compact(true), None);
+    }
+    bench.flush();
+    assert!(bench.compact(false).is_some());
+    assert_eq!((bench.first(b"k", 100), bench.first(b"k", 10)), (Some(14), Some(1)));
+    bench.check();
+}
+
+#[test]
+fn a_source_with_only_later_rows_does_not_end_the_search() {
+    let mut bench = Bench::small();
+    bench.apply(&[(PK, b"k", 1)]);
+    bench.flush();
+    bench.apply(&[(PK, b"k", 7), (PK, b"k", 9)]);
+    bench.flush();
+    bench.apply(&[(PK, b"k", 12)]);
+    let found: Vec<_> = [20, 12, 9, 7, 1, 0].map(|below| bench.first(b"k", below)).to_vec();
+    assert_eq!(found, [Some(12), Some(9), Some(7), Some(1), None, None]);
+}
+
+#[test]
+fn a_compaction_leaves_out_garbage_and_dropped_indexes() {
+    let mut bench = Bench::small();
+    let gone = IndexId::new(7);
+    bench.apply(&[(PK, b"a", 1), (PK, b"a", 2), (PK, b"b", 3), (gone, b"z", 4)]);
+    bench.flush();
+    bench.apply(&[(PK, b"c", 5)]);
+    bench.flush();
+    bench.marked.garbage.lock().insert((PK, RowId::new(1)));
+    bench.marked.dropped.lock().insert(gone);
+    assert_eq!(bench.compact(true), Some(CompactionOutcomeCounts { read: 5, dropped: 2 }));
+    assert_eq!((bench.first(b"a", 9), bench.first(b"a", 2)), (Some(2), None));
+    assert_eq!(bench.tree.first(gone, b"z", RowId::MAX).expect("intact"), None);
+    assert_eq!(bench.tree.version().entries(), 3);
+    // A flush leaves it out as well, and where nothing is left there is no table.
+    bench.apply(&[(PK, b"a", 1), (gone, b"y", 2)]);
+    bench.flush();
+    assert_eq!(bench.manifest.sstables.len(), 1);
+}
+
+#[test]
+fn blocks_go_when_the_last_reader_goes() {
+    let mut bench = Bench::small();
+    for row in 0..6 {
+        bench.apply(&[(PK, b"a", row), (PK, b"b", row + 10)]);
+        bench.flush();
+    }
+    let mut cursor = bench.tree.range(PK, Bound::Unbounded, Bound::Unbounded, false, RowId::MAX);
+    assert!(cursor.next().expect("intact").is_some());
+    let before = bench.store.used_bytes();
+    bench.compact(true);
+    assert!(bench.store.used_bytes() > before, "inputs stay for the cursor");
+    let mut rest = 0;
+    while cursor.next().expect("intact").is_some() {
+        rest += 1;
+    }
+    assert_eq!(rest, 11);
+    drop(cursor);
+    assert!(bench.store.used_bytes() < before, "inputs are gone");
+    bench.check();
+}
+
+#[test]
+fn a_failed_flush_frees_what_it_wrote_and_keeps_the_memtable() {
+    let mut bench = Bench::small();
+    bench.store = Arc::new(MemBlockStore::with_limit(2 * 4096));
+    let pool = MemoryPool::new(64 << 20);
+    bench.cache = PageCache::new(Arc::clone(&bench.store) as _, pool, CacheOptions::default());
+    bench.tree = IndexTree::open(Arc::clone(&bench.cache), &[], 0, bench.options.clone()).expect("opens");
+    let keys: Vec<[u8; 4]> = (0..2000u32).map(u32::to_be_bytes).collect();
+    let entries: Vec<_> = keys.iter().zip(1..).map(|(key, row)| (PK, &key[..], row)).collect();
+    bench.apply(&entries);
+    let boundary = bench.tree.seal();
+    assert!(bench.tree.flush(boundary, &bench.marked).is_err());
+    assert_eq!(bench.store.used_bytes(), 0);
+    assert_eq!(bench.first(&keys[77], 5000), Some(78));
+    assert_eq!(bench.tree.sealed_count(), 1);
+}
+
+#[test]
+fn memory_of_a_memtable_is_given_back_with_it() {
+    let mut bench = Bench::small();
+    let before = bench.cache.pool().used();
+    bench.apply(&[(PK, b"a", 1), (PK, b"a", 2), (PK, b"b", 3)]);
+    assert!(bench.tree.memtable_bytes() > 0);
+    assert_eq!(bench.cache.pool().used(), before + bench.tree.memtable_bytes());
+    bench.flush();
+    assert_eq!((bench.tree.memtable_bytes(), bench.tree.sealed_bytes()), (0, 0));
+    assert_eq!(bench.cache.pool().used(), before + bench.cache.stats().bytes);
+}
+
+#[test]
+fn garbage_of_a_hot_key_leaves_the_memtable() {
+    let bench = Bench::small();
+    for row in 0..100 {
+        bench.apply(&[(PK, b"counter", row)]);
+        if row > 0 {
+            bench.marked.garbage.lock().insert((PK, RowId::new(row - 1)));
+        }
+    }
+    assert_eq!(bench.tree.remove_garbage(PK, b"counter", &bench.marked), 99);
+    assert_eq!((bench.first(b"counter", 100), bench.first(b"counter", 99)), (Some(99), None));
+}
