@@ -45,6 +45,9 @@ mod sync_thread;
 mod window;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use options::JournalOptions;
 pub use record::{MAX_RECORD_BYTES, Record};
 pub use recovery::verify;

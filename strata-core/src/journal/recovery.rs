@@ -106,13 +106,19 @@ pub(super) struct Recovered {
 /// # Errors
 /// Those of [`Journal::open`](super::Journal::open).
 pub fn verify(vfs: &dyn Vfs, dir: &Path, start: Lsn, min_end: Lsn) -> Result<Lsn> {
-    Ok(recover(vfs, dir, start, min_end)?.cut.position)
+    Ok(recover(vfs, dir, start, min_end, OpenMode::Read)?.cut.position)
 }
 
 /// Finds the end of the stream that begins at `start` and must reach `min_end`.
-pub(super) fn recover(vfs: &dyn Vfs, dir: &Path, start: Lsn, min_end: Lsn) -> Result<Recovered> {
+pub(super) fn recover(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    start: Lsn,
+    min_end: Lsn,
+    mode: OpenMode,
+) -> Result<Recovered> {
     let needed = start.max(min_end);
-    let (files, unfinished) = list(vfs, dir)?;
+    let (files, unfinished) = list(vfs, dir, mode)?;
     let Some(last) = files.last() else {
         if needed > Lsn::new(0) {
             return Err(Error::JournalTruncated { end: Lsn::new(0), needed });
@@ -155,14 +161,14 @@ pub(super) fn recover(vfs: &dyn Vfs, dir: &Path, start: Lsn, min_end: Lsn) -> Re
 }
 
 /// The segment files in order of their numbers, and the one that was never finished.
-fn list(vfs: &dyn Vfs, dir: &Path) -> Result<(Vec<SegmentFile>, Option<PathBuf>)> {
+fn list(vfs: &dyn Vfs, dir: &Path, mode: OpenMode) -> Result<(Vec<SegmentFile>, Option<PathBuf>)> {
     let names = vfs.read_dir(dir).map_err(|source| Error::io("read folder", dir, source))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| parse_file_name(name)).collect();
     numbers.sort_unstable();
     let mut files: Vec<SegmentFile> = Vec::with_capacity(numbers.len());
     for (index, number) in numbers.iter().enumerate() {
         let path = dir.join(super::segment::file_name(*number));
-        let file = vfs.open(&path, OpenMode::ReadWrite).map_err(|source| Error::io("open", &path, source))?;
+        let file = vfs.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
         let mut bytes = [0; HEADER_BYTES];
         let header = match file.read_exact_at(0, &mut bytes) {
             Ok(()) => SegmentHeader::decode(&bytes)?.filter(|(header, _)| header.segment == *number),

@@ -137,9 +137,9 @@ impl Segment {
             file.set_len(0).map_err(failed("empty journal segment"))?;
         }
         let mut filled = file.len().map_err(failed("measure journal segment"))?;
-        let zeros = vec![0; FILL_BYTES];
+        let zeros = vec![0; usize::try_from(segment_bytes).unwrap_or(FILL_BYTES).min(FILL_BYTES)];
         while filled < segment_bytes {
-            let count = usize::try_from(segment_bytes - filled).unwrap_or(FILL_BYTES).min(FILL_BYTES);
+            let count = usize::try_from(segment_bytes - filled).unwrap_or(FILL_BYTES).min(zeros.len());
             file.write_at(filled, &zeros[..count]).map_err(failed("fill journal segment"))?;
             file.sync().map_err(failed("sync journal segment"))?;
             filled += count as u64;

@@ -15,6 +15,7 @@ use crate::journal::batch::{ALIGNMENT, HEADER_BYTES, MAX_BATCH_BYTES};
 use crate::journal::record::{FRAME_BYTES, MAX_RECORD_BYTES};
 use crate::journal::segment::{Segment, SegmentHeader};
 use crate::journal::shared::{Shared, SharedRef};
+use crate::memory::{MemoryPool, Reservation};
 use crate::vfs::Vfs;
 
 /// Prepared segments and what is promised of them.
@@ -22,6 +23,7 @@ pub(super) struct Space {
     pub vfs: Arc<dyn Vfs>,
     pub dir: PathBuf,
     pub segment_bytes: u64,
+    pub pool: Option<MemoryPool>,
     pub free: AtomicU64,
     pub promised: AtomicU64,
     pub ready: Mutex<VecDeque<Segment>>,
@@ -104,6 +106,8 @@ impl Space {
 pub struct JournalSpace {
     shared: SharedRef,
     cost: u64,
+    /// The bytes that the record takes in the pending buffer and in the one being written.
+    _memory: Option<Reservation>,
 }
 
 impl std::fmt::Debug for JournalSpace {
@@ -120,9 +124,13 @@ impl JournalSpace {
             return Err(Error::TooLarge { what: "a journal record", size, limit });
         }
         shared.check_latch()?;
+        let memory = match &shared.space.pool {
+            Some(pool) => Some(pool.reserve("the journal", bytes + FRAME_BYTES)?),
+            None => None,
+        };
         let cost = shared.space.cost((bytes + FRAME_BYTES) as u64);
         shared.space.promised.fetch_add(cost, Ordering::SeqCst);
-        let space = Self { shared: Arc::clone(shared), cost };
+        let space = Self { shared: Arc::clone(shared), cost, _memory: memory };
         while !shared.space.suffices(shared) {
             shared.space.prepare()?;
         }

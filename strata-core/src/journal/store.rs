@@ -18,7 +18,7 @@ use crate::journal::shared::{ClosedSegment, Pending, Shared, SharedRef, Sleeper}
 use crate::journal::space::{JournalSpace, Preparer, Space};
 use crate::journal::sync_thread::Threads;
 use crate::journal::writer::Writer;
-use crate::vfs::Vfs;
+use crate::vfs::{OpenMode, Vfs};
 
 /// An open journal. See the module doc.
 ///
@@ -53,7 +53,7 @@ impl Journal {
         options: JournalOptions,
     ) -> Result<(Self, Replay)> {
         make_dir(&*vfs, dir)?;
-        let recovered = recover(&*vfs, dir, start, min_end)?;
+        let recovered = recover(&*vfs, dir, start, min_end, OpenMode::ReadWrite)?;
         secure_tail(&recovered.tail)?;
         if let Some(path) = &recovered.unfinished {
             // Before a number is handed out: only the highest-numbered file may be unfinished.
@@ -68,7 +68,7 @@ impl Journal {
         };
         let active = Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref(), segment_bytes)?;
         let end = recovered.cut.position;
-        let shared = Arc::new(Shared::begin(vfs, dir, segment_bytes, active, &recovered));
+        let shared = Arc::new(Shared::begin(vfs, dir, &options, active, &recovered));
         let replay = Replay::new(recovered.extents, start, end);
         let spare = recovered.spare;
         let old = recovered.segments.into_iter().filter(|segment| spare.as_ref() != Some(&segment.path));
@@ -99,11 +99,11 @@ impl Journal {
         end
     }
 
-    /// Sees to it that a record of `bytes` can be appended and written: makes segments if need be. Held until the
-    /// record is durable.
+    /// Sees to it that a record of `bytes` can be appended and written: takes memory for it, makes segments if need
+    /// be. Held until the record is durable.
     ///
     /// # Errors
-    /// `DiskFull`, `TooLarge`, `Poisoned`, `Io`; nothing is reserved then.
+    /// `DiskFull`, `OutOfMemory`, `TooLarge`, `Poisoned`, `Io`; nothing is reserved then.
     pub fn reserve(&self, bytes: usize) -> Result<JournalSpace> {
         JournalSpace::reserve(&self.shared, bytes)
     }
@@ -209,10 +209,11 @@ impl Shared {
     fn begin(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
-        segment_bytes: u64,
+        options: &JournalOptions,
         active: Segment,
         recovered: &Recovered,
     ) -> Self {
+        let segment_bytes = options.rounded_segment_bytes();
         let end = recovered.cut.position;
         let preparer = Preparer {
             epoch: recovered.next_epoch,
@@ -237,6 +238,7 @@ impl Shared {
                 vfs,
                 dir: dir.to_owned(),
                 segment_bytes,
+                pool: options.pool.clone(),
                 free: AtomicU64::new(segment_bytes - ALIGNMENT),
                 promised: AtomicU64::new(0),
                 ready: Mutex::default(),

@@ -37,8 +37,8 @@ pub(super) fn read(vfs: &dyn Vfs, dir: &Path) -> Result<Option<u64>> {
     }
     let failed = |source| Error::io("read", &path, source);
     let file = vfs.open(&path, OpenMode::Read).map_err(failed)?;
-    let mut bytes = Vec::new();
-    bytes.resize(usize::try_from(file.len().map_err(failed)?).unwrap_or(MOST_BYTES).min(MOST_BYTES), 0);
+    let len = usize::try_from(file.len().map_err(failed)?).unwrap_or(MOST_BYTES);
+    let mut bytes = vec![0; len.min(MOST_BYTES)];
     file.read_exact_at(0, &mut bytes).map_err(failed)?;
     let named = std::str::from_utf8(&bytes).ok().and_then(|text| text.split(' ').next());
     let number = named.and_then(parse_file_name).filter(|number| line(*number).as_bytes() == bytes);

@@ -1,0 +1,134 @@
+//! Bytes that were durable and are not intact: an error that names file and offset, never a silent loss.
+
+use super::*;
+use crate::error::Error;
+
+fn expect_damage(vfs: &MemVfs, start: Lsn, min_end: Lsn, file_index: usize, wanted_offset: u64, what: &str) {
+    let name = segment_paths(vfs)[file_index].display().to_string();
+    match open_from(vfs, start, min_end, 16 * 4096) {
+        Err(Error::Corrupt { file, offset, .. }) => {
+            assert_eq!((file, offset), (name, wanted_offset), "{what}");
+        }
+        other => panic!("{what}: {:?}", other.map(|(_, records)| records)),
+    }
+}
+
+fn flushed(vfs: &MemVfs, payloads: &[&[u8]]) -> Vec<Lsn> {
+    let (journal, _) = open(vfs, 16 * 4096);
+    let flush_one = |payload: &&[u8]| {
+        journal.append(payload);
+        journal.flush().expect("flushed")
+    };
+    payloads.iter().map(flush_one).collect()
+}
+
+#[test]
+fn damage_in_the_middle_is_told_from_a_torn_tail_by_a_later_batch() {
+    let vfs = MemVfs::new();
+    flushed(&vfs, &[b"alpha", b"beta", b"gamma"]);
+    let zero = Lsn::new(0);
+    for batch in 0..2 {
+        let begin = 4096 * (batch + 1);
+        for at in (0..64 + 4 + 4).filter(|at| !(56..64).contains(at)) {
+            let damaged = copy(&vfs);
+            flip(&*segment(&damaged, 0), begin + at);
+            expect_damage(&damaged, zero, zero, 0, begin, &format!("batch {batch}, byte {at}"));
+        }
+        let damaged = copy(&vfs);
+        segment(&damaged, 0).write_at(begin, &[0; 4096]).expect("zeroed");
+        expect_damage(&damaged, zero, zero, 0, begin, "a page of zeros");
+    }
+}
+
+#[test]
+fn damage_in_an_earlier_segment_is_proven_by_a_later_one() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    for number in 0..10_u8 {
+        journal.append(&[number; 100]);
+        journal.flush().expect("flushed");
+    }
+    drop(journal);
+    let damaged = copy(&vfs);
+    flip(&*segment(&damaged, 1), 8192 + 64);
+    expect_damage(&damaged, Lsn::new(0), Lsn::new(0), 1, 8192, "the last batch of the second segment");
+    // A whole segment gone: found at the end of the one before it.
+    let damaged = copy(&vfs);
+    damaged.remove(&segment_paths(&damaged)[2]).expect("removed");
+    expect_damage(&damaged, Lsn::new(0), Lsn::new(0), 1, 3 * 4096, "a segment is gone");
+}
+
+#[test]
+fn damage_below_a_cut_is_proven_by_the_next_epoch() {
+    let vfs = MemVfs::new();
+    flushed(&vfs, &[b"alpha"]);
+    flushed(&vfs, &[]);
+    let damaged = copy(&vfs);
+    flip(&*segment(&damaged, 0), 4096 + 66);
+    expect_damage(&damaged, Lsn::new(0), Lsn::new(0), 0, 4096, "the only batch of the first epoch");
+}
+
+#[test]
+fn damage_of_the_last_batch_is_proven_by_the_manifest() {
+    let vfs = MemVfs::new();
+    let ends = flushed(&vfs, &[b"alpha", b"beta"]);
+    let damaged = copy(&vfs);
+    flip(&*segment(&damaged, 0), 8192 + 66);
+    expect_damage(&damaged, Lsn::new(0), ends[1], 0, 8192, "the manifest builds on it");
+    let (_, records) = open_from(&damaged, Lsn::new(0), ends[0], 16 * 4096).expect("the rest is not needed");
+    assert_eq!(payloads(&records), [b"alpha".to_vec()]);
+}
+
+/// Rule 6, TRAPS.md "Two logs": a journal that ends before what the manifest builds on is refused.
+#[test]
+fn a_journal_that_ends_before_the_manifest_is_refused() {
+    let vfs = MemVfs::new();
+    let ends = flushed(&vfs, &[b"alpha", b"beta"]);
+    let needed = Lsn::new(ends[1].get() + 1);
+    match open_from(&vfs, Lsn::new(0), needed, 16 * 4096) {
+        Err(Error::JournalTruncated { end, needed: told }) => assert_eq!((end, told), (ends[1], needed)),
+        other => panic!("{:?}", other.map(|(_, records)| records)),
+    }
+    let empty = MemVfs::new();
+    match open_from(&empty, Lsn::new(0), needed, 16 * 4096) {
+        Err(Error::JournalTruncated { end, .. }) => assert_eq!(end, Lsn::new(0)),
+        other => panic!("{:?}", other.map(|(_, records)| records)),
+    }
+}
+
+#[test]
+fn a_damaged_segment_header_with_batches_behind_it_is_damage() {
+    let vfs = MemVfs::new();
+    flushed(&vfs, &[b"alpha"]);
+    for at in 0..64 {
+        let damaged = copy(&vfs);
+        flip(&*segment(&damaged, 0), at);
+        expect_damage(&damaged, Lsn::new(0), Lsn::new(0), 0, 0, &format!("byte {at}"));
+    }
+}
+
+#[test]
+fn a_journal_whose_beginning_is_gone_is_refused() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let mut ends = Vec::new();
+    for number in 0..6_u8 {
+        ends.push(journal.append(&[number; 100]));
+        journal.flush().expect("flushed");
+    }
+    drop(journal);
+    vfs.remove(&segment_paths(&vfs)[0]).expect("removed");
+    expect_damage(&vfs, Lsn::new(0), Lsn::new(0), 0, 0, "the first segment is gone");
+    let (_, records) = open_from(&vfs, ends[1], ends[1], SMALL).expect("from the second segment on");
+    assert_eq!(records.len(), 4);
+}
+
+#[test]
+fn verify_reads_without_changing_anything() {
+    let vfs = MemVfs::new();
+    let ends = flushed(&vfs, &[b"alpha", b"beta"]);
+    let before = segment_paths(&vfs);
+    let dir = Path::new(DIR);
+    let end = crate::journal::verify(&vfs, dir, Lsn::new(0), ends[1]).expect("intact");
+    assert_eq!((end, segment_paths(&vfs)), (ends[1], before));
+}

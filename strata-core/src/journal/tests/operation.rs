@@ -1,0 +1,157 @@
+//! Appending, syncing, waiting, truncating.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::error::Error;
+use crate::vfs::OsVfs;
+
+#[test]
+fn records_come_back_with_their_positions() {
+    let vfs = MemVfs::new();
+    let mut wanted = Vec::new();
+    for session in 0..5_u8 {
+        let (journal, records) = open(&vfs, SMALL);
+        assert_eq!(records, wanted, "session {session}");
+        for number in 0..7_u8 {
+            let lsn_start = journal.end();
+            let payload = vec![session * 10 + number; usize::from(number) * 700];
+            let lsn_end = journal.append(&payload);
+            wanted.push(Record { lsn_start, lsn_end, payload });
+            if number % 3 == 0 {
+                assert_eq!(journal.flush().expect("flushed"), lsn_end);
+            }
+        }
+        assert_eq!(journal.flush().expect("flushed"), journal.end());
+        assert_eq!(journal.durable(), journal.end());
+    }
+    let start = wanted[12].lsn_start;
+    let (_, records) = open_from(&vfs, start, start, SMALL).expect("opens in the middle");
+    assert_eq!(records, wanted[12..]);
+}
+
+#[test]
+fn concurrent_appenders_are_synced_in_groups_and_all_come_back() {
+    const WRITERS: u64 = 6;
+    const RECORDS: u64 = 200;
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("journal");
+    let vfs: Arc<dyn Vfs> = Arc::new(OsVfs::new());
+    let zero = Lsn::new(0);
+    let (journal, _) = Journal::open(Arc::clone(&vfs), &dir, zero, zero, options(16 * 4096)).expect("opens");
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&reported);
+    journal.start_sync_thread(Arc::new(move |durable| sink.lock().push(durable.expect("no failure"))));
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let journal = &journal;
+            scope.spawn(move || {
+                for number in 0..RECORDS {
+                    let payload = (writer * RECORDS + number).to_le_bytes();
+                    let space = journal.reserve(payload.len()).expect("room");
+                    let end = journal.append(&payload);
+                    journal.wait_durable(end).expect("durable");
+                    assert!(journal.durable() >= end);
+                    drop(space);
+                }
+            });
+        }
+    });
+    let end = journal.end();
+    drop(journal);
+    let reported = reported.lock();
+    assert!(reported.is_sorted() && reported.last() == Some(&end), "{reported:?}");
+    assert!((reported.len() as u64) < WRITERS * RECORDS, "{} syncs for as many records", reported.len());
+    let (_, replay) = Journal::open(vfs, &dir, zero, end, options(16 * 4096)).expect("opens");
+    let mut seen: Vec<u64> = replay
+        .map(|record| u64::from_le_bytes(record.expect("intact").payload.try_into().expect("8 bytes")))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..WRITERS * RECORDS).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_flush_by_hand_is_reported_by_the_sync_thread() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let reported = Arc::new(AtomicU64::new(0));
+    let sink = Arc::clone(&reported);
+    journal.start_sync_thread(Arc::new(move |durable| {
+        sink.store(durable.expect("no failure").get(), Ordering::SeqCst);
+    }));
+    let mut end = Lsn::new(0);
+    for _ in 0..50 {
+        end = journal.append(b"x");
+        journal.flush().expect("flushed");
+    }
+    drop(journal);
+    assert_eq!(reported.load(Ordering::SeqCst), end.get());
+}
+
+#[test]
+fn truncated_segments_are_used_again() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let mut most = 0;
+    for round in 0..60_u8 {
+        let end = journal.append(&[round; 3000]);
+        journal.flush().expect("flushed");
+        journal.truncate_before(end).expect("truncated");
+        most = most.max(segment_paths(&vfs).len());
+    }
+    let end = journal.end();
+    assert!(most <= 5, "{most} segments at once");
+    drop(journal);
+    let (journal, records) = open_from(&vfs, end, end, SMALL).expect("opens");
+    assert_eq!((records.len(), journal.end()), (0, end));
+    journal.append(b"and on");
+    journal.flush().expect("flushed");
+    journal.truncate_before(end).expect("truncated");
+    assert_eq!(segment_paths(&vfs).len(), 1, "the older epoch is gone");
+}
+
+#[test]
+fn truncation_keeps_what_replay_from_there_needs() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let mut wanted = Vec::new();
+    for round in 0..40_u8 {
+        let start = journal.end();
+        journal.append(&vec![round; 50 + usize::from(round) * 300]);
+        journal.flush().expect("flushed");
+        journal.truncate_before(start).expect("truncated");
+        wanted = vec![vec![round; 50 + usize::from(round) * 300]];
+        let now = copy(&vfs);
+        let (_, records) = open_from(&now, start, journal.durable(), SMALL).expect("opens");
+        assert_eq!(payloads(&records), wanted, "round {round}");
+    }
+    assert_eq!(wanted.len(), 1);
+}
+
+#[test]
+fn a_reservation_makes_the_segments_that_the_record_needs() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let before = segment_paths(&vfs).len();
+    let space = journal.reserve(50_000).expect("room");
+    let made = segment_paths(&vfs).len() - before;
+    assert!(made >= 50_000 / 8192, "{made} segments");
+    journal.append(&[7; 50_000]);
+    journal.flush().expect("flushed");
+    assert!(segment_paths(&vfs).len() - before <= made, "the flush made none of its own");
+    drop(space);
+    let huge = crate::journal::MAX_RECORD_BYTES + 1;
+    assert!(matches!(journal.reserve(huge), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn waiting_without_a_sync_thread_flushes() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let end = journal.append(b"x");
+    assert_eq!(journal.durable(), Lsn::new(0));
+    journal.wait_durable(end).expect("durable");
+    assert_eq!(journal.durable(), end);
+}
