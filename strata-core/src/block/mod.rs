@@ -16,6 +16,7 @@ mod memory;
 
 pub use self::file::{BLOCKS_FILE, FileBlockStore, FileBlockStoreOptions};
 pub use self::handle::{BlockHandle, ReleaseBlock};
+pub(crate) use self::header::HEADER_BYTES;
 pub use self::memory::MemBlockStore;
 
 use std::fmt::Debug;

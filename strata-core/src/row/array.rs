@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const WHAT: &str = "array value";
 
 /// Appends an array whose elements [`DatumRef::check_type`] has seen.
-pub(super) fn encode_array(elements: &[Datum], element_type: &ColumnType, out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn encode_array(elements: &[Datum], element_type: &ColumnType, out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(&length(elements.len())?.to_le_bytes());
     let bitmap = out.len();
     out.resize(bitmap + elements.len().div_ceil(8), 0);
@@ -51,7 +51,7 @@ fn length(size: usize) -> Result<u32> {
 }
 
 /// Reads an array back.
-pub(super) fn decode_array(element_type: &ColumnType, bytes: &[u8]) -> Result<Vec<Datum>> {
+pub(crate) fn decode_array(element_type: &ColumnType, bytes: &[u8]) -> Result<Vec<Datum>> {
     let short = || damaged(WHAT, bytes.len(), "it ends before its elements do");
     let (count, rest) = bytes.split_first_chunk().ok_or_else(short)?;
     let count = usize::try_from(u32::from_le_bytes(*count)).map_err(|_| short())?;

@@ -25,6 +25,7 @@ pub mod sketch;
 pub mod types;
 pub mod value;
 
+pub(crate) use array::{decode_array, encode_array};
 pub use arrow::{ColumnReader, arrow_type, datum_at};
 pub use builder::ColumnBuilder;
 pub use codec::{MAX_ROW_BYTES, RowView, encode_row, encode_row_with};
