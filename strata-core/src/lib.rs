@@ -7,6 +7,7 @@
 pub mod block;
 pub mod cache;
 pub mod error;
+pub mod heap;
 pub mod ids;
 pub mod journal;
 pub mod lsm;

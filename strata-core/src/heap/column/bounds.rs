@@ -1,0 +1,260 @@
+//! The least and the greatest of some values, long ones cut short.
+
+use std::cmp::Ordering;
+
+use arrow_buffer::NullBuffer;
+
+use super::bytes::{Cursor, Damage, Decoded};
+use super::datum;
+use super::encoding::Form;
+use super::values::Values;
+use crate::row::{ColumnType, Datum, compare};
+
+/// Bounds of some values. Without any value, and for arrays, both are NULL: nothing is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounds {
+    /// No value is less.
+    pub min: Datum,
+    /// No value is greater.
+    pub max: Datum,
+    /// Whether `min` is one of the values, rather than the start of one.
+    pub min_exact: bool,
+    /// Whether `max` is one of the values.
+    pub max_exact: bool,
+}
+
+impl Bounds {
+    /// Nothing is known.
+    pub(super) const NONE: Bounds =
+        Bounds { min: Datum::Null, max: Datum::Null, min_exact: false, max_exact: false };
+
+    /// The bounds of the rows `start..end`, NULLs left out; strings cut to `limit` bytes.
+    pub(super) fn of(
+        values: &Values<'_>,
+        nulls: Option<&NullBuffer>,
+        column_type: &ColumnType,
+        (start, end): (usize, usize),
+        limit: usize,
+    ) -> Decoded<Self> {
+        let valid = |at: &usize| nulls.is_none_or(|nulls| nulls.is_valid(*at));
+        match values {
+            Values::Integers(values) => {
+                let part = values.get(start..end).unwrap_or_default();
+                let known = (start..end).zip(part).filter(|(at, _)| valid(at)).map(|(_, value)| *value);
+                let Some((min, max)) = extremes(known, Ord::cmp) else { return Ok(Self::NONE) };
+                let (min, max) = (datum::of_integer(column_type, min)?, datum::of_integer(column_type, max)?);
+                Ok(Self { min, max, min_exact: true, max_exact: true })
+            }
+            Values::Fixed(width, bytes) => {
+                let part = bytes.get(start * width..end * width).unwrap_or_default();
+                let known = (start..end).zip(part.chunks_exact(*width)).filter(|(at, _)| valid(at));
+                let known: Vec<Datum> =
+                    known.map(|(_, value)| datum::of_fixed(column_type, value)).collect::<Decoded<_>>()?;
+                let Some((min, max)) = extremes(known.iter(), |left, right| compare(left, right)) else {
+                    return Ok(Self::NONE);
+                };
+                Ok(Self { min: min.clone(), max: max.clone(), min_exact: true, max_exact: true })
+            }
+            Values::Strings(_) if matches!(column_type, ColumnType::Array(_)) => Ok(Self::NONE),
+            Values::Strings(values) => {
+                let part = values.get(start..end).unwrap_or_default();
+                let known = (start..end).zip(part).filter(|(at, _)| valid(at)).map(|(_, value)| *value);
+                match extremes(known, Ord::cmp) {
+                    Some((min, max)) => Self::of_strings(min, max, column_type, limit),
+                    None => Ok(Self::NONE),
+                }
+            }
+        }
+    }
+
+    fn of_strings(min: &[u8], max: &[u8], column_type: &ColumnType, limit: usize) -> Decoded<Self> {
+        let is_text = *column_type == ColumnType::Text;
+        let lower = cut(min, limit, is_text);
+        let upper = if max.len() <= limit {
+            Some(max.to_vec())
+        } else {
+            successor(cut(max, limit, is_text), is_text)
+        };
+        Ok(Self {
+            min: datum::of_string(column_type, lower)?,
+            max: upper.map_or(Ok(Datum::Null), |upper| datum::of_string(column_type, &upper))?,
+            min_exact: min.len() <= limit,
+            max_exact: max.len() <= limit,
+        })
+    }
+
+    /// Appends the bounds: a byte of flags, then each bound that there is.
+    pub(super) fn encode(&self, form: Form, out: &mut Vec<u8>) {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.push(
+            flag(self.min != Datum::Null, HAS_MIN)
+                | flag(self.max != Datum::Null, HAS_MAX)
+                | flag(self.min_exact, MIN_EXACT)
+                | flag(self.max_exact, MAX_EXACT),
+        );
+        for bound in [&self.min, &self.max] {
+            encode_bound(bound, form, out);
+        }
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub(super) fn decode(form: Form, column_type: &ColumnType, cursor: &mut Cursor<'_>) -> Decoded<Self> {
+        let offset = cursor.offset();
+        let flags = cursor.u8()?;
+        if flags & !(HAS_MIN | HAS_MAX | MIN_EXACT | MAX_EXACT) != 0 {
+            return Err(Damage::at(offset, format!("unknown flags {flags:#x} of bounds")));
+        }
+        let mut bound = |bit: u8| match flags & bit {
+            0 => Ok(Datum::Null),
+            _ => decode_bound(form, column_type, cursor),
+        };
+        let min = bound(HAS_MIN)?;
+        let max = bound(HAS_MAX)?;
+        let min_exact = flags & MIN_EXACT != 0;
+        let max_exact = flags & MAX_EXACT != 0;
+        Ok(Self { min, max, min_exact, max_exact })
+    }
+
+    /// Bytes of the heap that the bounds hold.
+    pub(super) fn heap_bytes(&self) -> usize {
+        [&self.min, &self.max]
+            .into_iter()
+            .map(|bound| match bound {
+                Datum::Text(text) => text.capacity(),
+                Datum::Bytes(bytes) => bytes.capacity(),
+                _ => 0,
+            })
+            .sum()
+    }
+}
+
+const HAS_MIN: u8 = 1;
+const HAS_MAX: u8 = 2;
+const MIN_EXACT: u8 = 4;
+const MAX_EXACT: u8 = 8;
+
+fn encode_bound(bound: &Datum, form: Form, out: &mut Vec<u8>) {
+    match (form, bound) {
+        (Form::Integers, bound) => {
+            out.extend(datum::to_integer(bound).map(i64::to_le_bytes).iter().flatten())
+        }
+        (_, Datum::Text(text)) => encode_string(text.as_bytes(), out),
+        (_, Datum::Bytes(bytes)) => encode_string(bytes, out),
+        (_, bound) => {
+            // NULL has no fixed-width form, and writes nothing.
+            let _ = datum::push_fixed(bound, out);
+        }
+    }
+}
+
+fn encode_string(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(u8::try_from(bytes.len()).expect("bounds are cut to less than 255 bytes"));
+    out.extend(bytes);
+}
+
+fn decode_bound(form: Form, column_type: &ColumnType, cursor: &mut Cursor<'_>) -> Decoded<Datum> {
+    let offset = cursor.offset();
+    let datum = match form {
+        Form::Integers => datum::of_integer(column_type, cursor.i64()?),
+        Form::Fixed(width) => datum::of_fixed(column_type, cursor.take(width)?),
+        Form::Strings => {
+            let length = usize::from(cursor.u8()?);
+            datum::of_string(column_type, cursor.take(length)?)
+        }
+    };
+    datum.map_err(|damage| damage.within(offset))
+}
+
+/// The first least and the last greatest.
+fn extremes<T: Copy>(values: impl Iterator<Item = T>, order: impl Fn(&T, &T) -> Ordering) -> Option<(T, T)> {
+    values.fold(None, |found, value| {
+        let (min, max) = found.unwrap_or((value, value));
+        let min = if order(&value, &min).is_lt() { value } else { min };
+        Some((min, if order(&value, &max).is_gt() { value } else { max }))
+    })
+}
+
+/// At most the first `limit` bytes; of text, whole characters.
+fn cut(bytes: &[u8], limit: usize, is_text: bool) -> &[u8] {
+    let mut end = bytes.len().min(limit);
+    // A byte 10xxxxxx continues a character.
+    while is_text && end > 0 && bytes.get(end).is_some_and(|byte| byte & 0xC0 == 0x80) {
+        end -= 1;
+    }
+    bytes.get(..end).unwrap_or_default()
+}
+
+/// The least string above all that start with this one; of text, one that is valid too.
+fn successor(prefix: &[u8], is_text: bool) -> Option<Vec<u8>> {
+    if is_text {
+        let mut characters: Vec<char> = std::str::from_utf8(prefix).ok()?.chars().collect();
+        while let Some(last) = characters.pop() {
+            // The surrogates lie between two ranges of characters.
+            let next =
+                if last == '\u{D7FF}' { Some('\u{E000}') } else { char::from_u32(u32::from(last) + 1) };
+            if let Some(next) = next {
+                characters.push(next);
+                return Some(characters.into_iter().collect::<String>().into_bytes());
+            }
+        }
+        return None;
+    }
+    let mut bytes = prefix.to_vec();
+    while let Some(last) = bytes.pop() {
+        if let Some(next) = last.checked_add(1) {
+            bytes.push(next);
+            return Some(bytes);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_bounds(values: &[&str], limit: usize) -> Bounds {
+        let values = Values::Strings(values.iter().map(|value| value.as_bytes()).collect());
+        let Values::Strings(ref strings) = values else { unreachable!("just made") };
+        Bounds::of(&values, None, &ColumnType::Text, (0, strings.len()), limit).expect("text")
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character_and_bounded_from_above() {
+        let bounds = text_bounds(&["abcdef", "abcdzz", "abcdü"], 5);
+        assert_eq!((bounds.min, bounds.max), (Datum::Text("abcde".into()), Datum::Text("abce".into())));
+        assert!(!bounds.min_exact && !bounds.max_exact);
+        let bounds = text_bounds(&["a\u{D7FF}xyz", "b"], 4);
+        assert_eq!((bounds.min, bounds.max), (Datum::Text("a\u{D7FF}".into()), Datum::Text("b".into())));
+        assert!(!bounds.min_exact && bounds.max_exact);
+        assert_eq!(text_bounds(&["\u{D7FF}xyz"], 3).max, Datum::Text("\u{E000}".into()));
+        assert_eq!(text_bounds(&["\u{10FFFF}xyz"], 4).max, Datum::Null);
+    }
+
+    #[test]
+    fn bounds_round_trip() {
+        let nulls: NullBuffer = [false, true, true].into_iter().collect();
+        let floats: Vec<u8> = [9.0, -0.0, f64::NAN].into_iter().flat_map(f64::to_le_bytes).collect();
+        let wide: Vec<u8> = [0, i128::MIN, i128::MAX].into_iter().flat_map(i128::to_le_bytes).collect();
+        let decimal = ColumnType::Decimal { precision: 38, scale: 0 };
+        let cases = [
+            (Values::Integers(vec![5, 0, 1]), ColumnType::Bool),
+            (Values::Integers(vec![5, i64::MIN, i64::MAX]), ColumnType::Int64),
+            (Values::Fixed(8, floats), ColumnType::Float64),
+            (Values::Fixed(16, wide), decimal),
+            (Values::Strings(vec![b"\xFF", b"a", b"\xFF\xFF\xFF\xFF\xFF"]), ColumnType::Bytes),
+            (Values::Strings(vec![b"x"; 3]), ColumnType::Array(Box::new(ColumnType::Text))),
+        ];
+        for (values, column_type) in cases {
+            let bounds = Bounds::of(&values, Some(&nulls), &column_type, (0, 3), 4).expect("typed");
+            let mut bytes = Vec::new();
+            bounds.encode(values.form(), &mut bytes);
+            let mut cursor = Cursor::new(&bytes);
+            let decoded = Bounds::decode(values.form(), &column_type, &mut cursor).expect("decodes");
+            assert_eq!(format!("{decoded:?}"), format!("{bounds:?}"));
+            assert_eq!(cursor.finish(), Ok(()));
+        }
+        let none = Bounds::of(&Values::Integers(vec![1, 2, 3]), Some(&nulls), &ColumnType::Int16, (0, 1), 4);
+        assert_eq!(none, Ok(Bounds::NONE));
+    }
+}

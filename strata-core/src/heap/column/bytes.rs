@@ -1,0 +1,123 @@
+//! Checked little-endian reading, and what a codec says of bytes that it cannot read.
+
+/// Why bytes could not be decoded, and where in them. The block adds its name and its own offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    /// Byte offset in what was being decoded.
+    pub offset: usize,
+    /// What was expected and what was found.
+    pub detail: String,
+}
+
+impl Damage {
+    /// Damage at `offset`.
+    pub fn at(offset: usize, detail: impl Into<String>) -> Self {
+        Self { offset, detail: detail.into() }
+    }
+
+    /// The same damage, as seen from a structure that holds these bytes from `base` on.
+    pub fn within(mut self, base: usize) -> Self {
+        self.offset += base;
+        self
+    }
+}
+
+/// The result of decoding bytes from disk.
+pub(super) type Decoded<T> = Result<T, Damage>;
+
+/// Reads fields one after another; never past the end.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Starts at the first byte.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, offset: 0 }
+    }
+
+    /// The offset of the next byte.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Bytes not read yet.
+    pub fn remaining(&self) -> usize {
+        self.bytes.len() - self.offset
+    }
+
+    /// The next `count` bytes.
+    pub fn take(&mut self, count: usize) -> Decoded<&'a [u8]> {
+        let end = self.offset.checked_add(count);
+        let Some(taken) = end.and_then(|end| self.bytes.get(self.offset..end)) else {
+            let detail = format!("{count} bytes expected, {} left", self.remaining());
+            return Err(Damage::at(self.offset, detail));
+        };
+        self.offset += count;
+        Ok(taken)
+    }
+
+    /// The next `N` bytes as an array.
+    pub fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
+        let taken = self.take(N)?;
+        let mut array = [0; N];
+        array.copy_from_slice(taken);
+        Ok(array)
+    }
+
+    /// The next byte.
+    pub fn u8(&mut self) -> Decoded<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// The next two bytes.
+    pub fn u16(&mut self) -> Decoded<u16> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    /// The next four bytes.
+    pub fn u32(&mut self) -> Decoded<u32> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    /// The next eight bytes.
+    pub fn u64(&mut self) -> Decoded<u64> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// The next eight bytes, signed.
+    pub fn i64(&mut self) -> Decoded<i64> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    /// Fails unless all bytes have been read.
+    pub fn finish(&self) -> Decoded<()> {
+        match self.remaining() {
+            0 => Ok(()),
+            left => Err(Damage::at(self.offset, format!("{left} bytes too many"))),
+        }
+    }
+}
+
+/// Appends zeros up to the next multiple of eight, counted from `start`.
+pub(super) fn pad_to_8(out: &mut Vec<u8>, start: usize) {
+    let used = out.len() - start;
+    out.resize(start + used.next_multiple_of(8), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_stops_at_the_end_and_says_where() {
+        let mut cursor = Cursor::new(&[1, 2, 0, 9]);
+        assert_eq!((cursor.u8(), cursor.u16()), (Ok(1), Ok(2)));
+        assert_eq!(cursor.finish(), Err(Damage::at(3, "1 bytes too many")));
+        assert_eq!(cursor.u16(), Err(Damage::at(3, "2 bytes expected, 1 left")));
+        assert_eq!(cursor.take(usize::MAX).map_err(|damage| damage.within(10).offset), Err(13));
+        assert_eq!((cursor.u8(), cursor.finish()), (Ok(9), Ok(())));
+    }
+}

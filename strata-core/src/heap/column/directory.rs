@@ -1,0 +1,440 @@
+//! Header and column directory of a block: what is read when it is opened, and stays in memory.
+//!
+//! ```text
+//! offset  size  field
+//! 0       8     magic "STRACOLB"
+//! 8       2     flags, u16: bit 0 sparse, bit 1 of a bulk load
+//! 10      2     0
+//! 12      4     schema version
+//! 16      8     load id; 0 unless of a bulk load
+//! 24      8     ordinal within the load, or first RowId
+//! 32      4     slots
+//! 36      4     rows
+//! 40      4     columns
+//! 44      4     bytes of the directory
+//! 48      4     bytes of the pages
+//! 52      4     0
+//! 56      4     CRC-32 of the directory
+//! 60      4     CRC-32 of bytes 0 to 60
+//! ```
+//!
+//! The directory follows: if sparse the presence bitmap (8 bytes for each 64 slots begun), then for each column:
+//!
+//! ```text
+//! size  field
+//! 4     column id
+//! 4     type: tag, precision, scale, 1 for an array of it
+//! 1     encoding
+//! 1     form: 0 integers, 255 strings, else bytes of a value
+//! 2     0
+//! 4     NULLs
+//! 4     distinct values, about
+//! 1 …   bounds: flags (1 min, 2 max, 4 min exact, 8 max exact), min, max; integers as i64,
+//!       strings as length (u8) and at most 64 bytes
+//! 8     statistics page: offset and bytes, u32 each; 0 bytes for none
+//! 8     dictionary or symbol table page: likewise
+//! 4     data pages p
+//! 8 p   first position and offset of each data page, u32 each
+//! 4     end of the last data page
+//! ```
+//!
+//! Page offsets count from the end of the directory. The pages of a column lie one after the other.
+
+use super::bits::GROUP;
+use super::bounds::Bounds;
+use super::bytes::{Cursor, Damage, Decoded};
+use super::encoding::{Encoding, Form};
+use super::presence::Presence;
+use crate::ids::{ColumnId, LoadId, RowId, SLOTS_PER_SEGMENT, SchemaVersion};
+use crate::row::ColumnType;
+
+/// Bytes of the header.
+pub(super) const HEADER_BYTES: usize = 64;
+const MAGIC: &[u8; 8] = b"STRACOLB";
+const IS_SPARSE: u16 = 1;
+const IS_LOAD: u16 = 2;
+
+/// Where the rows of a block come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A frozen segment: the RowId of its first slot.
+    Rows(RowId),
+    /// A bulk load, and the ordinal of the block's first row in it.
+    Load(LoadId, u64),
+}
+
+/// A range of bytes of the pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Extent {
+    pub offset: u32,
+    pub bytes: u32,
+}
+
+impl Extent {
+    fn decode(cursor: &mut Cursor<'_>) -> Decoded<Self> {
+        Ok(Self { offset: cursor.u32()?, bytes: cursor.u32()? })
+    }
+
+    fn encode(self, out: &mut Vec<u8>) {
+        out.extend(self.offset.to_le_bytes());
+        out.extend(self.bytes.to_le_bytes());
+    }
+}
+
+/// A data page: where its rows start and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PageEntry {
+    pub first: u32,
+    pub offset: u32,
+}
+
+/// What is known of a column of a block without reading its pages.
+#[derive(Clone, Debug)]
+pub struct ColumnMeta {
+    /// The column.
+    pub id: ColumnId,
+    /// Its type, as the block has it.
+    pub column_type: ColumnType,
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// How many rows are NULL.
+    pub null_count: u32,
+    /// About how many distinct values there are, NULL left out.
+    pub distinct_estimate: u32,
+    /// The bounds of the values.
+    pub bounds: Bounds,
+    pub(super) form: Form,
+    pub(super) statistics: Extent,
+    pub(super) auxiliary: Extent,
+    pub(super) pages: Vec<PageEntry>,
+    pub(super) pages_end: u32,
+}
+
+impl ColumnMeta {
+    /// The data page that holds a position, and its place in the list.
+    pub(super) fn page_of(&self, position: u32) -> Option<usize> {
+        self.pages.partition_point(|page| page.first <= position).checked_sub(1)
+    }
+
+    /// Where a data page lies.
+    pub(super) fn page_extent(&self, page: usize) -> Option<Extent> {
+        let start = self.pages.get(page)?.offset;
+        let end = self.pages.get(page + 1).map_or(self.pages_end, |next| next.offset);
+        Some(Extent { offset: start, bytes: end.checked_sub(start)? })
+    }
+
+    /// The positions of a data page, in a column of `rows`.
+    pub(super) fn page_rows(&self, page: usize, rows: u32) -> Option<(u32, u32)> {
+        let first = self.pages.get(page)?.first;
+        Some((first, self.pages.get(page + 1).map_or(rows, |next| next.first)))
+    }
+
+    /// Bytes of all its pages on disk.
+    pub fn bytes_on_disk(&self) -> u64 {
+        let data = self.pages.first().map_or(0, |first| self.pages_end.saturating_sub(first.offset));
+        u64::from(data) + u64::from(self.statistics.bytes) + u64::from(self.auxiliary.bytes)
+    }
+
+    fn bytes_in_memory(&self) -> usize {
+        size_of::<Self>() + self.pages.len() * size_of::<PageEntry>() + self.bounds.heap_bytes()
+    }
+}
+
+/// The header, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub schema_version: SchemaVersion,
+    pub origin: Origin,
+    pub slots: u32,
+    pub rows: u32,
+    pub is_sparse: bool,
+    pub columns: u32,
+    pub directory_bytes: u32,
+    pub pages_bytes: u32,
+    pub directory_crc: u32,
+}
+
+impl Header {
+    /// The bytes of the header.
+    pub fn encode(&self) -> Vec<u8> {
+        let (flag, load, position) = match self.origin {
+            Origin::Rows(first) => (0, 0, first.get()),
+            Origin::Load(load, ordinal) => (IS_LOAD, load.get(), ordinal),
+        };
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        out.extend(MAGIC);
+        out.extend((flag | if self.is_sparse { IS_SPARSE } else { 0 }).to_le_bytes());
+        out.extend([0; 2]);
+        out.extend(self.schema_version.get().to_le_bytes());
+        out.extend(load.to_le_bytes());
+        out.extend(position.to_le_bytes());
+        for field in [self.slots, self.rows, self.columns, self.directory_bytes, self.pages_bytes, 0] {
+            out.extend(field.to_le_bytes());
+        }
+        out.extend(self.directory_crc.to_le_bytes());
+        let checksum = crc32fast::hash(&out);
+        out.extend(checksum.to_le_bytes());
+        out
+    }
+
+    /// Reads and checks the header.
+    pub fn decode(bytes: &[u8]) -> Decoded<Self> {
+        let mut cursor = Cursor::new(bytes);
+        let magic = cursor.array::<8>()?;
+        if magic != *MAGIC {
+            return Err(Damage::at(0, "no column block starts here"));
+        }
+        let flags = cursor.u16()?;
+        let zero = cursor.u16()?;
+        let schema_version = SchemaVersion::new(cursor.u32()?);
+        let (load, position) = (cursor.u64()?, cursor.u64()?);
+        let (slots, rows, columns) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let (directory_bytes, pages_bytes) = (cursor.u32()?, cursor.u32()?);
+        let reserved = cursor.u32()?;
+        let directory_crc = cursor.u32()?;
+        let computed = crc32fast::hash(bytes.get(..HEADER_BYTES - 4).unwrap_or_default());
+        if cursor.u32()? != computed {
+            return Err(Damage::at(0, "column block header fails its checksum"));
+        }
+        let is_sparse = flags & IS_SPARSE != 0;
+        let fits = slots <= SLOTS_PER_SEGMENT && rows <= slots && (is_sparse || rows == slots);
+        if flags & !(IS_SPARSE | IS_LOAD) != 0 || zero != 0 || reserved != 0 || !fits {
+            return Err(Damage::at(
+                8,
+                format!("column block of {rows} rows in {slots} slots, flags {flags:#x}"),
+            ));
+        }
+        let origin = match flags & IS_LOAD {
+            0 => Origin::Rows(RowId::new(position)),
+            _ => Origin::Load(LoadId::new(load), position),
+        };
+        Ok(Self {
+            schema_version,
+            origin,
+            slots,
+            rows,
+            is_sparse,
+            columns,
+            directory_bytes,
+            pages_bytes,
+            directory_crc,
+        })
+    }
+}
+
+/// The directory in memory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub presence: Option<Presence>,
+    /// Ascending by id.
+    pub columns: Vec<ColumnMeta>,
+}
+
+impl Directory {
+    /// The bytes of the directory.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some(presence) = &self.presence {
+            out.extend(presence.words().iter().flat_map(|word| word.to_le_bytes()));
+        }
+        self.columns.iter().for_each(|column| encode_column(column, &mut out));
+        out
+    }
+
+    /// Reads the directory that follows this header.
+    pub fn decode(header: &Header, bytes: &[u8]) -> Decoded<Self> {
+        if crc32fast::hash(bytes) != header.directory_crc {
+            return Err(Damage::at(0, "column directory fails its checksum"));
+        }
+        let mut cursor = Cursor::new(bytes);
+        let presence = match header.is_sparse {
+            true => {
+                let words = cursor.take(header.slots.div_ceil(64) as usize * 8)?;
+                let read = |chunk: &[u8]| chunk.try_into().map_or(0, u64::from_le_bytes);
+                let words: Vec<u64> = words.chunks_exact(8).map(read).collect();
+                let presence = Presence::new(&words, header.slots)?;
+                if presence.rows() != header.rows {
+                    let detail = format!("{} rows are present, {} expected", presence.rows(), header.rows);
+                    return Err(Damage::at(0, detail));
+                }
+                Some(presence)
+            }
+            false => None,
+        };
+        let mut columns: Vec<ColumnMeta> = Vec::new();
+        for _ in 0..header.columns {
+            let offset = cursor.offset();
+            let column = decode_column(header, &mut cursor)?;
+            if columns.last().is_some_and(|last| last.id >= column.id) {
+                return Err(Damage::at(offset, "columns out of order"));
+            }
+            columns.push(column);
+        }
+        cursor.finish()?;
+        Ok(Self { presence, columns })
+    }
+
+    /// Bytes held in memory.
+    pub fn bytes_in_memory(&self) -> usize {
+        let columns: usize = self.columns.iter().map(ColumnMeta::bytes_in_memory).sum();
+        columns + self.presence.as_ref().map_or(0, Presence::bytes_in_memory)
+    }
+}
+
+fn encode_column(column: &ColumnMeta, out: &mut Vec<u8>) {
+    out.extend(column.id.get().to_le_bytes());
+    out.extend(encode_type(&column.column_type));
+    out.extend([column.encoding as u8, column.form.number(), 0, 0]);
+    out.extend(column.null_count.to_le_bytes());
+    out.extend(column.distinct_estimate.to_le_bytes());
+    column.bounds.encode(column.form, out);
+    column.statistics.encode(out);
+    column.auxiliary.encode(out);
+    let pages = u32::try_from(column.pages.len()).expect("a page has at least one of 65,536 rows");
+    out.extend(pages.to_le_bytes());
+    for page in &column.pages {
+        out.extend(page.first.to_le_bytes());
+        out.extend(page.offset.to_le_bytes());
+    }
+    out.extend(column.pages_end.to_le_bytes());
+}
+
+fn decode_column(header: &Header, cursor: &mut Cursor<'_>) -> Decoded<ColumnMeta> {
+    let start = cursor.offset();
+    let id = ColumnId::new(cursor.u32()?);
+    let column_type = decode_type(cursor)?;
+    let encoding_offset = cursor.offset();
+    let encoding = Encoding::from_number(cursor.u8()?, encoding_offset)?;
+    let form = Form::from_number(cursor.u8()?, &column_type, encoding_offset + 1)?;
+    if cursor.u16()? != 0 {
+        return Err(Damage::at(encoding_offset + 2, "reserved bytes are not zero"));
+    }
+    let null_count = cursor.u32()?;
+    let distinct_estimate = cursor.u32()?;
+    let bounds = Bounds::decode(form, &column_type, cursor)?;
+    let statistics = Extent::decode(cursor)?;
+    let auxiliary = Extent::decode(cursor)?;
+    let page_count = cursor.u32()? as usize;
+    let entries = cursor.take(page_count.saturating_mul(8))?;
+    let pages_end = cursor.u32()?;
+    let mut fields = Cursor::new(entries);
+    let mut pages = Vec::with_capacity(page_count);
+    for _ in 0..page_count {
+        pages.push(PageEntry { first: fields.u32()?, offset: fields.u32()? });
+    }
+    let column = ColumnMeta {
+        id,
+        column_type,
+        encoding,
+        null_count,
+        distinct_estimate,
+        bounds,
+        form,
+        statistics,
+        auxiliary,
+        pages,
+        pages_end,
+    };
+    check_column(header, &column).map_err(|detail| Damage::at(start, format!("column {id}: {detail}")))?;
+    Ok(column)
+}
+
+fn check_column(header: &Header, column: &ColumnMeta) -> Result<(), &'static str> {
+    let rows = header.rows;
+    let within =
+        |extent: Extent| extent.offset.checked_add(extent.bytes).is_some_and(|end| end <= header.pages_bytes);
+    let starts = column.pages.first().is_none_or(|page| page.first == 0);
+    let ascend = |pair: &[PageEntry]| matches!(pair, [left, right] if left.first < right.first && left.offset < right.offset);
+    let ends = column.pages.last().is_none_or(|page| page.first < rows && page.offset < column.pages_end);
+    if column.null_count > rows {
+        return Err("more NULLs than rows");
+    }
+    if !starts || !ends || !column.pages.windows(2).all(ascend) || column.pages_end > header.pages_bytes {
+        return Err("data pages out of order");
+    }
+    if !within(column.statistics) || !within(column.auxiliary) {
+        return Err("a page lies outside the block");
+    }
+    let needs_pages = rows > 0 && (column.encoding != Encoding::Constant || column.has_some_nulls(rows));
+    if needs_pages == column.pages.is_empty() {
+        return Err("data pages missing or too many");
+    }
+    let needs_auxiliary = matches!(column.encoding, Encoding::Dictionary | Encoding::Fsst)
+        || column.encoding == Encoding::Constant && column.null_count < rows;
+    if needs_auxiliary != (column.auxiliary.bytes > 0) || (rows > 0) != (column.statistics.bytes > 0) {
+        return Err("dictionary, symbols or statistics missing or too many");
+    }
+    let form_fits = match column.encoding {
+        Encoding::Constant | Encoding::Dictionary => true,
+        Encoding::Plain => column.form != Form::Integers,
+        Encoding::BitPacked => column.form == Form::Integers,
+        Encoding::Fsst => column.form == Form::Strings,
+    };
+    let groups_whole = column.form == Form::Strings && column.encoding != Encoding::Dictionary;
+    let aligned = column.pages.iter().all(|page| (page.first as usize).is_multiple_of(GROUP));
+    match form_fits && (groups_whole || aligned) {
+        true => Ok(()),
+        false => Err("encoding and form do not fit"),
+    }
+}
+
+impl ColumnMeta {
+    /// Whether some rows are NULL and others are not.
+    pub(super) fn has_some_nulls(&self, rows: u32) -> bool {
+        self.null_count > 0 && self.null_count < rows
+    }
+}
+
+const TYPES: [(u8, ColumnType); 14] = [
+    (1, ColumnType::Bool),
+    (2, ColumnType::Int16),
+    (3, ColumnType::Int32),
+    (4, ColumnType::Int64),
+    (5, ColumnType::Float32),
+    (6, ColumnType::Float64),
+    (8, ColumnType::Text),
+    (9, ColumnType::Bytes),
+    (10, ColumnType::Date),
+    (11, ColumnType::Time),
+    (12, ColumnType::Timestamp),
+    (13, ColumnType::TimestampTz),
+    (14, ColumnType::Interval),
+    (15, ColumnType::Uuid),
+];
+const DECIMAL: u8 = 7;
+
+fn encode_type(column_type: &ColumnType) -> [u8; 4] {
+    match column_type {
+        ColumnType::Decimal { precision, scale } => [DECIMAL, *precision, *scale, 0],
+        ColumnType::Array(element_type) => {
+            let [tag, precision, scale, _] = encode_type(element_type);
+            [tag, precision, scale, 1]
+        }
+        simple => {
+            let known = TYPES.iter().find(|(_, known)| known == simple);
+            [known.map_or(0, |(tag, _)| *tag), 0, 0, 0]
+        }
+    }
+}
+
+fn decode_type(cursor: &mut Cursor<'_>) -> Decoded<ColumnType> {
+    let offset = cursor.offset();
+    let [tag, precision, scale, array] = cursor.array::<4>()?;
+    let unknown = || Damage::at(offset, format!("unknown column type {tag} {precision} {scale} {array}"));
+    let element_type = match tag {
+        DECIMAL if (1..=38).contains(&precision) && scale <= precision => {
+            ColumnType::Decimal { precision, scale }
+        }
+        _ if precision != 0 || scale != 0 => return Err(unknown()),
+        _ => TYPES
+            .iter()
+            .find(|(known, _)| *known == tag)
+            .map(|(_, known)| known.clone())
+            .ok_or_else(unknown)?,
+    };
+    match array {
+        0 => Ok(element_type),
+        1 => Ok(ColumnType::Array(Box::new(element_type))),
+        _ => Err(unknown()),
+    }
+}

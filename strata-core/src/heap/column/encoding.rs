@@ -1,0 +1,78 @@
+//! The encodings of columns and the physical forms of values. Numbers are never reused.
+
+use super::bytes::{Damage, Decoded};
+use crate::row::ColumnType;
+
+/// How the values of a column are encoded in one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Encoding {
+    /// One value, or none but NULLs. The value is the only entry of a dictionary.
+    Constant = 1,
+    /// Values one after another; strings with lengths.
+    Plain = 2,
+    /// Bit-packed integers over a base or a line, by groups.
+    BitPacked = 3,
+    /// Bit-packed codes of a dictionary.
+    Dictionary = 4,
+    /// Strings compressed with a symbol table.
+    Fsst = 5,
+}
+
+impl Encoding {
+    /// The encoding of this number.
+    pub(super) fn from_number(number: u8, offset: usize) -> Decoded<Self> {
+        [Self::Constant, Self::Plain, Self::BitPacked, Self::Dictionary, Self::Fsst]
+            .into_iter()
+            .find(|encoding| *encoding as u8 == number)
+            .ok_or_else(|| Damage::at(offset, format!("unknown column encoding {number}")))
+    }
+}
+
+/// The form in which the values of a type are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// 64-bit integers.
+    Integers,
+    /// This many bytes each.
+    Fixed(usize),
+    /// Byte strings.
+    Strings,
+}
+
+impl Form {
+    /// The number on disk: 0 integers, 255 strings, others the width.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Integers => 0,
+            Self::Fixed(width) => u8::try_from(width).expect("no value is wider than 16 bytes"),
+            Self::Strings => 255,
+        }
+    }
+
+    /// Whether a column of this type may have this form; only decimals have two.
+    pub fn fits(self, column_type: &ColumnType) -> bool {
+        use ColumnType::*;
+        match column_type {
+            Bool | Int16 | Int32 | Int64 | Date | Time | Timestamp | TimestampTz => self == Self::Integers,
+            Decimal { .. } => self == Self::Integers || self == Self::Fixed(16),
+            Float32 => self == Self::Fixed(4),
+            Float64 => self == Self::Fixed(8),
+            Interval | Uuid => self == Self::Fixed(16),
+            Text | Bytes | Array(_) => self == Self::Strings,
+        }
+    }
+
+    /// The form of this number, if the type can have it.
+    pub fn from_number(number: u8, column_type: &ColumnType, offset: usize) -> Decoded<Self> {
+        let form = match number {
+            0 => Self::Integers,
+            255 => Self::Strings,
+            width => Self::Fixed(usize::from(width)),
+        };
+        if form.fits(column_type) {
+            return Ok(form);
+        }
+        Err(Damage::at(offset, format!("form {number} does not fit a column of type {column_type:?}")))
+    }
+}

@@ -1,0 +1,140 @@
+//! Bytes that were not written by the writer.
+
+use super::*;
+use crate::error::Error;
+
+fn sample() -> (Vec<(Column, Vec<Datum>)>, Vec<u8>) {
+    let text = |at: i32| match at % 5 {
+        0 => Datum::Null,
+        _ => Datum::Text(format!("regular accounts nag {} quickly after {at}", at * 7919 % 1000)),
+    };
+    let long: Vec<Datum> = (0..300).map(text).collect();
+    let few: Vec<Datum> = (0..300).map(|at| Datum::Bytes(vec![at as u8 % 3; 20])).collect();
+    let data = vec![
+        (column(0, &ColumnType::Int32), (0..300).map(|at| Datum::Int32(at * at)).collect()),
+        (column(1, &ColumnType::Text), long),
+        (column(2, &ColumnType::Bytes), few),
+        (column(3, &ColumnType::Float64), (0..300).map(|at| Datum::Float64(f64::from(at).sqrt())).collect()),
+        (column(4, &ColumnType::Bool), vec![Datum::Bool(true); 300]),
+    ];
+    let columns: Vec<_> = data
+        .iter()
+        .map(|(column, values)| (column.id, column.column_type.clone(), array(&column.column_type, values)))
+        .collect();
+    let mut words = [u64::MAX; 5];
+    words[4] = (1 << 44) - 1;
+    let payload = encode_block(&columns, Some(&words), 320, &EncodeOptions::default()).expect("encodes");
+    (data, payload)
+}
+
+/// Reads everything; `Ok` only if all of it is right.
+fn read_all(payload: &[u8], data: &[(Column, Vec<Datum>)]) -> Result<()> {
+    let block = open(payload)?;
+    for (column, values) in data {
+        let array = block.read(column, &Selection::Range(0..300), Access::Scan)?;
+        let expected: Vec<&Datum> = values.iter().collect();
+        assert_array(&array, &column.column_type, &expected, "read after damage");
+        assert!(same(&block.get(column, 299)?, &values[299]));
+        let zone = block.zone(column.id, 0)?;
+        assert_eq!(zone.map(|zone| zone.rows), Some(300));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_flipped_byte_is_found_or_harmless() {
+    let (data, payload) = sample();
+    read_all(&payload, &data).expect("undamaged");
+    let block = open(&payload).expect("opens");
+    let encodings: Vec<Encoding> = block.columns().iter().map(|meta| meta.encoding).collect();
+    use Encoding::*;
+    assert_eq!(encodings, [BitPacked, Fsst, Dictionary, Plain, Constant]);
+    for at in 0..payload.len() {
+        let mut bad = payload.clone();
+        bad[at] ^= 1 << (at % 8);
+        let error = read_all(&bad, &data).expect_err("every byte is covered by a checksum");
+        assert!(matches!(error, Error::CorruptBlock { .. }), "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn every_cut_is_found() {
+    let (data, payload) = sample();
+    for end in (0..payload.len()).step_by(31) {
+        assert!(read_all(&payload[..end], &data).is_err(), "cut at {end}");
+    }
+}
+
+#[test]
+fn damage_of_one_page_leaves_the_others_readable() {
+    let (data, payload) = sample();
+    let block = open(&payload).expect("opens");
+    let meta = block.column(ColumnId::new(1)).expect("has it");
+    let start = payload.len() - (block.columns()[4].bytes_on_disk() as usize);
+    let extent = meta.page_extent(0).expect("has it");
+    let last_end = block.columns()[4].statistics.offset + block.columns()[4].statistics.bytes;
+    assert!(extent.offset < last_end && start < payload.len());
+    let pages_start =
+        payload.len() - block.columns().iter().map(|meta| meta.bytes_on_disk() as usize).sum::<usize>();
+    let mut bad = payload.clone();
+    bad[pages_start + extent.offset as usize + 30] ^= 1;
+    let block = open(&bad).expect("opens");
+    let read = |at: usize| block.read(&data[at].0, &Selection::Range(0..300), Access::Scan);
+    let Err(Error::CorruptBlock { block: id, offset, detail }) = read(1) else { panic!("damage expected") };
+    assert_eq!(id, block.handle().id());
+    assert_eq!(offset, (64 + pages_start + extent.offset as usize) as u64, "{detail}");
+    assert!(detail.contains("checksum"), "{detail}");
+    for at in [0, 2, 3, 4] {
+        assert!(read(at).is_ok(), "column {at}");
+    }
+}
+
+/// Changes a byte of the directory and mends the checksums.
+fn forge(payload: &[u8], directory_offset: usize, value: u8) -> Vec<u8> {
+    let mut bad = payload.to_vec();
+    let directory_bytes = u32::from_le_bytes(bad[44..48].try_into().expect("four bytes")) as usize;
+    bad[64 + directory_offset] = value;
+    let checksum = crc32fast::hash(&bad[64..64 + directory_bytes]);
+    bad[56..60].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = crc32fast::hash(&bad[..60]);
+    bad[60..64].copy_from_slice(&checksum.to_le_bytes());
+    bad
+}
+
+#[test]
+fn a_forged_directory_is_refused_or_read_without_panic() {
+    let (data, payload) = sample();
+    let directory_bytes = u32::from_le_bytes(payload[44..48].try_into().expect("four bytes")) as usize;
+    for at in 0..directory_bytes {
+        for value in [0, 1, 0x7F, 0xFF] {
+            let bad = forge(&payload, at, value);
+            let Ok(block) = open(&bad) else { continue };
+            for (column, _) in &data {
+                let _ = block.read(column, &Selection::Slots(vec![0, 5, 299]), Access::Scan);
+                let _ = block.get(column, 7);
+                let _ = block.zones(column.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_encoding_is_refused_by_its_number() {
+    let (_, payload) = sample();
+    // The first column follows the presence bitmap of five words: id, type, encoding.
+    let error = open(&forge(&payload, 40 + 8, 77)).expect_err("unknown");
+    assert!(error.to_string().contains("unknown column encoding 77"), "{error}");
+    let error = open(&forge(&payload, 40 + 4, 77)).expect_err("unknown");
+    assert!(error.to_string().contains("unknown column type 77"), "{error}");
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let (_, payload) = sample();
+    let store = Arc::new(MemBlockStore::new());
+    let id = store.write(BlockKind::ColumnBlock, FORMAT + 1, &payload).expect("writes");
+    let cache = PageCache::new(store, MemoryPool::new(1 << 20), CacheOptions::default());
+    let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+    let error = ColumnBlock::open(cache, handle).expect_err("newer");
+    assert!(matches!(error, Error::UnsupportedFormat { found: 2, supported: 1, .. }), "{error}");
+}

@@ -1,0 +1,244 @@
+//! Encodes a segment as a column block.
+
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::NullBuffer;
+
+use super::bits::GROUP;
+use super::bounds::Bounds;
+use super::bytes::{Damage, Decoded};
+use super::choose::{self, Encoded};
+use super::datum;
+use super::directory::{ColumnMeta, Directory, Extent, Header, Origin, PageEntry};
+use super::encoding::Encoding;
+use super::page::{self, PagePlace};
+use super::presence::Presence;
+use super::statistics::{Shape, Statistics, Zone};
+use super::values::{self, Values};
+use crate::error::{Error, Result};
+use crate::ids::{ColumnId, RowId, SLOTS_PER_SEGMENT, SchemaVersion};
+use crate::row::{ColumnType, DistinctSketch};
+
+/// Bounds of a column keep this much of a string.
+const COLUMN_BOUND_BYTES: usize = 64;
+/// Bounds of a group of 1,024 rows keep this much of a string.
+const ZONE_BOUND_BYTES: usize = 16;
+/// The most that the offsets of a block can name.
+const MAX_PAGES_BYTES: u64 = u32::MAX as u64;
+
+/// What the writer is told besides the values.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodeOptions {
+    /// The schema version of the table at the time.
+    pub schema_version: SchemaVersion,
+    /// Where the rows come from.
+    pub origin: Origin,
+    /// About how large a page becomes.
+    pub page_bytes: usize,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self {
+            schema_version: SchemaVersion::new(0),
+            origin: Origin::Rows(RowId::ZERO),
+            page_bytes: 32 << 10,
+        }
+    }
+}
+
+/// Encodes the columns of a segment: the payload of a block of kind `ColumnBlock`, format [`FORMAT`](super::FORMAT).
+///
+/// The arrays have the columns' Arrow types and one value for each present row, in the order of the slots.
+/// `presence` has a bit for each slot; `None` where all `slots` are present.
+///
+/// # Errors
+/// `Invalid` where arrays, types, presence and slots do not fit together or a column comes twice; `TooLarge` above
+/// 4 GiB.
+pub fn encode_block(
+    columns: &[(ColumnId, ColumnType, ArrayRef)],
+    presence: Option<&[u64]>,
+    slots: u32,
+    options: &EncodeOptions,
+) -> Result<Vec<u8>> {
+    let presence = presence.map(|words| Presence::new(words, slots)).transpose().map_err(invalid)?;
+    let rows = presence.as_ref().map_or(slots, Presence::rows);
+    if slots > SLOTS_PER_SEGMENT {
+        return Err(Error::Invalid(format!("{slots} slots in a segment")));
+    }
+    let mut ordered: Vec<_> = columns.iter().collect();
+    ordered.sort_by_key(|(id, _, _)| *id);
+    let twice = ordered.windows(2).any(|pair| matches!(pair, [left, right] if left.0 == right.0));
+    if twice || columns.iter().any(|(_, _, array)| array.len() != rows as usize) {
+        return Err(Error::Invalid(format!(
+            "the columns of a block must be distinct and of {rows} rows each"
+        )));
+    }
+    let mut pages = Pages { bytes: Vec::new() };
+    let metas = ordered
+        .into_iter()
+        .map(|(id, column_type, array)| encode_column(*id, column_type, array, rows, options, &mut pages))
+        .collect::<Result<Vec<_>>>()?;
+    let is_sparse = presence.is_some();
+    let column_count = u32::try_from(metas.len()).map_err(|_| too_large(metas.len()))?;
+    let directory = Directory { presence, columns: metas }.encode();
+    let header = Header {
+        schema_version: options.schema_version,
+        origin: options.origin,
+        slots,
+        rows,
+        is_sparse,
+        columns: column_count,
+        directory_bytes: u32::try_from(directory.len()).map_err(|_| too_large(directory.len()))?,
+        pages_bytes: pages.end()?,
+        directory_crc: crc32fast::hash(&directory),
+    };
+    let mut payload = header.encode();
+    payload.reserve(directory.len() + pages.bytes.len());
+    payload.extend(directory);
+    payload.extend(pages.bytes);
+    Ok(payload)
+}
+
+fn too_large(bytes: usize) -> Error {
+    Error::TooLarge { what: "a column block", size: bytes as u64, limit: MAX_PAGES_BYTES }
+}
+
+fn invalid(damage: Damage) -> Error {
+    Error::Invalid(damage.detail)
+}
+
+/// The pages written so far.
+struct Pages {
+    bytes: Vec<u8>,
+}
+
+impl Pages {
+    fn end(&self) -> Result<u32> {
+        u32::try_from(self.bytes.len()).map_err(|_| too_large(self.bytes.len()))
+    }
+
+    fn push(
+        &mut self,
+        id: ColumnId,
+        rows: usize,
+        nulls: Option<&NullBuffer>,
+        content: &[u8],
+    ) -> Result<Extent> {
+        let offset = self.end()?;
+        let place = PagePlace { column: id.get(), offset };
+        let page = page::seal(place, rows, nulls, content).ok_or_else(|| too_large(content.len()))?;
+        self.bytes.extend(page);
+        Ok(Extent { offset, bytes: self.end()? - offset })
+    }
+}
+
+fn encode_column(
+    id: ColumnId,
+    column_type: &ColumnType,
+    array: &ArrayRef,
+    row_count: u32,
+    options: &EncodeOptions,
+    pages: &mut Pages,
+) -> Result<ColumnMeta> {
+    let rows = row_count as usize;
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    let null_count = u32::try_from(array.null_count()).map_err(|_| too_large(rows))?;
+    let mut arena = Vec::new();
+    let values = values::of_array(array, column_type, &mut arena)?;
+    let encoded = match rows {
+        0 => Encoded { encoding: Encoding::Constant, auxiliary: None, pages: Vec::new(), distinct: Some(0) },
+        _ => choose::encode(&values, nulls, options.page_bytes).ok_or_else(|| too_large(usize::MAX))?,
+    };
+    let bounds = Bounds::of(&values, nulls, column_type, (0, rows), COLUMN_BOUND_BYTES).map_err(invalid)?;
+    let sketch = sketch(&values, nulls, column_type)?;
+    let distinct = encoded.distinct.map_or(sketch.estimate(), |count| count as u64);
+    let statistics = match rows {
+        0 => Extent::default(),
+        _ => {
+            let zones = zones(&values, nulls, column_type, rows).map_err(invalid)?;
+            let has_nulls = null_count > 0;
+            let shape = Shape { form: values.form(), column_type, rows: row_count, has_nulls };
+            pages.push(id, 0, None, &Statistics { zones, sketch }.encode(shape))?
+        }
+    };
+    let auxiliary = match &encoded.auxiliary {
+        Some(content) => pages.push(id, 0, None, content)?,
+        None => Extent::default(),
+    };
+    let ends = encoded.pages.iter().skip(1).map(|(first, _)| *first).chain([rows]);
+    let mut entries = Vec::with_capacity(encoded.pages.len());
+    for ((first, content), end) in encoded.pages.iter().zip(ends) {
+        let nulls = nulls.map(|nulls| nulls.slice(*first, end - first));
+        let extent = pages.push(id, end - first, nulls.as_ref(), content)?;
+        let first = u32::try_from(*first).map_err(|_| too_large(rows))?;
+        entries.push(PageEntry { first, offset: extent.offset });
+    }
+    Ok(ColumnMeta {
+        id,
+        column_type: column_type.clone(),
+        encoding: encoded.encoding,
+        null_count,
+        distinct_estimate: u32::try_from(distinct).unwrap_or(u32::MAX).min(row_count),
+        bounds,
+        form: values.form(),
+        statistics,
+        auxiliary,
+        pages: entries,
+        pages_end: pages.end()?,
+    })
+}
+
+fn zones(
+    values: &Values<'_>,
+    nulls: Option<&NullBuffer>,
+    column_type: &ColumnType,
+    rows: usize,
+) -> Decoded<Vec<Zone>> {
+    let zone = |start: usize| {
+        let end = (start + GROUP).min(rows);
+        let null_count = nulls.map_or(0, |nulls| nulls.slice(start, end - start).null_count());
+        let bounds = Bounds::of(values, nulls, column_type, (start, end), ZONE_BOUND_BYTES)?;
+        Ok(Zone { rows: (end - start) as u32, null_count: null_count as u32, bounds })
+    };
+    (0..rows).step_by(GROUP).map(zone).collect()
+}
+
+/// The sketch of the values that are not NULL. Neighbours that are equal are hashed once.
+fn sketch(
+    values: &Values<'_>,
+    nulls: Option<&NullBuffer>,
+    column_type: &ColumnType,
+) -> Result<DistinctSketch> {
+    let mut sketch = DistinctSketch::new();
+    let mut scratch = Vec::new();
+    let valid = |at: usize| nulls.is_none_or(|nulls| nulls.is_valid(at));
+    match values {
+        Values::Integers(values) => {
+            let mut last = None;
+            for (_, value) in values.iter().enumerate().filter(|(at, _)| valid(*at)) {
+                if last.replace(*value) != Some(*value) {
+                    let datum = datum::of_integer(column_type, *value).map_err(invalid)?;
+                    sketch.add(&datum.borrowed(), column_type, &mut scratch)?;
+                }
+            }
+        }
+        Values::Fixed(width, bytes) => {
+            for (_, value) in bytes.chunks_exact(*width).enumerate().filter(|(at, _)| valid(*at)) {
+                let datum = datum::of_fixed(column_type, value).map_err(invalid)?;
+                sketch.add(&datum.borrowed(), column_type, &mut scratch)?;
+            }
+        }
+        Values::Strings(values) => {
+            let mut last = None;
+            for (_, value) in values.iter().enumerate().filter(|(at, _)| valid(*at)) {
+                if last.replace(*value) != Some(*value) {
+                    datum::with_string(column_type, value, |datum| {
+                        sketch.add(datum, column_type, &mut scratch)
+                    })
+                    .map_err(invalid)??;
+                }
+            }
+        }
+    }
+    Ok(sketch)
+}

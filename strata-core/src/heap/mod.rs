@@ -1,0 +1,3 @@
+//! Heaps: the row versions of each table.
+
+pub mod column;
