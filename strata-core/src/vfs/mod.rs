@@ -6,11 +6,13 @@
 //! is so once [`Vfs::sync_dir`] of its folder has returned. Nothing else is promised.
 
 mod clock;
+mod fault;
 mod mem;
 mod os;
 mod random;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::fault::{Fault, FaultEffect, FaultVfs, IoKind};
 pub use self::mem::MemVfs;
 pub use self::os::OsVfs;
 pub use self::random::{Random, SeededRandom};
