@@ -10,6 +10,9 @@
 //! **Invariant.** Used extents and free runs are disjoint, lie below `end`, and (after recovery) together with the
 //! runs that are taken out for punching cover it; no two free runs touch.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};

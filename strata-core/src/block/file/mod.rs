@@ -11,6 +11,9 @@
 //! **Concurrency.** `syncing` is held during a sync; `extents` never during I/O other than a cut. Lock order:
 //! `syncing`, `extents`.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
