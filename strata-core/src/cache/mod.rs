@@ -292,11 +292,17 @@ impl PageCache {
         let mut freed = 0;
         let mut failures = 0;
         while freed < wanted {
-            // Failing, a source brings its ranks up to date; so often in a row, nearly everything is pinned.
-            if failures > 4 * self.shards.len() {
-                break;
-            }
-            match self.evict_lowest(&mut may_write) {
+            // A source that fails brings its lowest rank up to date. So many failures in a row mean that much is out
+            // of date, or pinned; then the lowest page of some shard will do.
+            let evicted = if failures <= self.shards.len() {
+                self.evict_lowest(&mut may_write)
+            } else {
+                match self.evict_any(&mut may_write) {
+                    Some(bytes) => Some(bytes),
+                    None => break,
+                }
+            };
+            match evicted {
                 Some(bytes) => {
                     freed += bytes;
                     failures = 0;
@@ -309,9 +315,9 @@ impl PageCache {
 
     /// Evicts the page that ranks lowest of all, by what the sources say; `None` where that was out of date.
     fn evict_lowest(&self, may_write: &mut bool) -> Option<usize> {
-        let dirty = if *may_write { self.dirty.lowest() } else { Rank(u64::MAX) };
+        let dirty = if *may_write { self.dirty.lowest() } else { Rank::HIGHEST };
         let mut lowest = (dirty, None);
-        let mut second = Rank(u64::MAX);
+        let mut second = Rank::HIGHEST;
         for shard in &self.shards {
             let rank = shard.lowest();
             if rank < lowest.0 {
@@ -321,30 +327,46 @@ impl PageCache {
                 second = second.min(rank);
             }
         }
-        let policy = &*self.policy;
+        // A little beyond the second lowest, lest two shards take turns over every page.
+        let limit = Rank(second.0.saturating_add(self.moment().resident / 64));
         match lowest {
-            (_, Some(shard)) => {
-                let bytes = shard.evict(second, policy, self.moment())?;
-                self.discount(1, bytes);
-                self.evictions.fetch_add(1, Ordering::Relaxed);
-                Some(bytes)
-            }
-            (Rank(u64::MAX), None) => None,
-            (_, None) => {
-                let (id, page) = self.dirty.take(second, policy, self.moment())?;
-                let bytes = page.size_bytes();
-                let result = page.write_back();
-                self.dirty.settle(id, result.is_ok(), policy, self.moment());
-                if let Err(error) = result {
-                    tracing::warn!(%error, "cannot write a dirty page back");
-                    self.write_back_failures.fetch_add(1, Ordering::Relaxed);
-                    *may_write = false;
-                    return None;
-                }
-                self.write_backs.fetch_add(1, Ordering::Relaxed);
-                Some(bytes)
-            }
+            (_, Some(shard)) => self.evict_clean(shard, limit),
+            (Rank::HIGHEST, None) => None,
+            (_, None) => self.evict_dirty(limit, may_write),
         }
+    }
+
+    /// Evicts the lowest page of one shard, the shards taking turns; `None` where all pages are pinned.
+    fn evict_any(&self, may_write: &mut bool) -> Option<usize> {
+        let turn = self.evictions.load(Ordering::Relaxed) as usize % self.shards.len();
+        let (later, sooner) = self.shards.split_at(turn);
+        let mut shards = sooner.iter().chain(later);
+        let clean = shards.find_map(|shard| self.evict_clean(shard, Rank::HIGHEST));
+        clean.or_else(|| if *may_write { self.evict_dirty(Rank::HIGHEST, may_write) } else { None })
+    }
+
+    fn evict_clean(&self, shard: &Shard, limit: Rank) -> Option<usize> {
+        let bytes = shard.evict(limit, &*self.policy, self.moment())?;
+        self.discount(1, bytes);
+        self.evictions.fetch_add(1, Ordering::Relaxed);
+        Some(bytes)
+    }
+
+    /// Writes a dirty page back. After a failure no other is tried: it would most likely fail too.
+    fn evict_dirty(&self, limit: Rank, may_write: &mut bool) -> Option<usize> {
+        let policy = &*self.policy;
+        let (id, page) = self.dirty.take(limit, policy, self.moment())?;
+        let bytes = page.size_bytes();
+        let result = page.write_back();
+        self.dirty.settle(id, result.is_ok(), policy, self.moment());
+        if let Err(error) = result {
+            tracing::warn!(%error, "cannot write a dirty page back");
+            self.write_back_failures.fetch_add(1, Ordering::Relaxed);
+            *may_write = false;
+            return None;
+        }
+        self.write_backs.fetch_add(1, Ordering::Relaxed);
+        Some(bytes)
     }
 }
 

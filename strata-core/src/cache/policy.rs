@@ -13,6 +13,11 @@ use super::Access;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(pub u64);
 
+impl Rank {
+    /// Above the rank of every page.
+    pub const HIGHEST: Rank = Rank(u64::MAX);
+}
+
 /// Now, as policies see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -93,9 +98,9 @@ impl ReplacementPolicy for LruK {
     }
 
     fn defer(&self, history: &History, moment: Moment) {
+        // Being held is being used: the page then also leaves the ranks that are looked through first.
         let (last, previous) = history.get();
-        let raised = if previous > 0 { last.max(previous + 1) } else { 0 };
-        history.set(moment.now.max(last), raised);
+        history.set(moment.now.max(last), last.max(previous.saturating_add(1)));
     }
 
     fn rank(&self, history: &History) -> Rank {

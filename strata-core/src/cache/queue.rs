@@ -78,7 +78,7 @@ impl<K: Copy + Debug> EvictionQueue<K> {
 
     /// A lower bound of the rank of all pages; the highest where there are none.
     pub fn lowest(&self) -> Rank {
-        self.heap.peek().map_or(Rank(u64::MAX), |Reverse(top)| top.rank)
+        self.heap.peek().map_or(Rank::HIGHEST, |Reverse(top)| top.rank)
     }
 
     /// Drops the entries of pages that have gone, once they outnumber the `present` ones.
