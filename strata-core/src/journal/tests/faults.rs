@@ -1,0 +1,161 @@
+//! Failing disks and full ones.
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+use crate::memory::MemoryPool;
+use crate::vfs::{Fault, FaultEffect, FaultVfs, IoKind, SeededRandom};
+
+fn faulty(vfs: &MemVfs) -> FaultVfs {
+    FaultVfs::new(Arc::new(vfs.clone()))
+}
+
+#[test]
+fn a_full_disk_shows_when_room_is_reserved_and_the_journal_goes_on() {
+    let vfs = MemVfs::new();
+    let faults = faulty(&vfs);
+    let (journal, _) = open_from(&faults, Lsn::new(0), Lsn::new(0), SMALL).expect("opens");
+    let end = journal.append(b"before");
+    for (effect, kinds) in [
+        (FaultEffect::DiskFull, [IoKind::Open].as_slice()),
+        (FaultEffect::DiskFull, &[IoKind::Write]),
+        (FaultEffect::ShortWrite, &[IoKind::Write]),
+        (FaultEffect::DiskFull, &[IoKind::Sync]),
+    ] {
+        faults.arm(Fault::nth(0, effect).of(kinds).in_path("/db/journal/"));
+        let error = journal.reserve(20_000).expect_err("the disk is full");
+        assert_eq!(error.kind(), ErrorKind::Resource, "{effect:?} {kinds:?}: {error}");
+        faults.disarm();
+    }
+    assert_eq!(journal.flush().expect("there was room for this"), end);
+    let space = journal.reserve(20_000).expect("room again");
+    journal.append(&[1; 20_000]);
+    journal.flush().expect("flushed");
+    drop((space, journal));
+    let (_, records) = open(&vfs, SMALL);
+    assert_eq!(payloads(&records), [b"before".to_vec(), vec![1; 20_000]]);
+}
+
+/// What was reserved can be written on a disk that has no byte left.
+#[test]
+fn reserved_records_are_written_on_a_full_disk() {
+    let vfs = MemVfs::new();
+    for seed in 0..30_u64 {
+        let faults = faulty(&vfs);
+        let (journal, _) = open_from(&faults, Lsn::new(0), Lsn::new(0), SMALL).expect("opens");
+        let sizes = [10, 4000, 4028, 8128, 300, 9000 + usize::try_from(seed).expect("small") * 131, 50];
+        let spaces: Vec<_> = sizes.iter().map(|size| journal.reserve(*size).expect("room")).collect();
+        let opened = segment_paths(&vfs).len();
+        for (index, size) in sizes.iter().enumerate() {
+            journal.append(&vec![5; *size]);
+            if (seed >> (index % 5)) & 1 == 0 {
+                journal.flush().expect("written");
+            }
+        }
+        journal.flush().expect("written");
+        assert_eq!(segment_paths(&vfs).len(), opened, "seed {seed}: a flush made a segment");
+        drop(spaces);
+    }
+}
+
+#[test]
+fn a_full_pool_shows_when_room_is_reserved() {
+    let vfs = MemVfs::new();
+    let pool = MemoryPool::new(1000);
+    let options = JournalOptions { pool: Some(pool.clone()), ..options(SMALL) };
+    let zero = Lsn::new(0);
+    let (journal, _) = Journal::open(Arc::new(vfs), Path::new(DIR), zero, zero, options).expect("opens");
+    let space = journal.reserve(600).expect("room");
+    assert!(pool.used() >= 600);
+    assert!(matches!(journal.reserve(600), Err(Error::OutOfMemory { .. })));
+    drop(space);
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn a_failed_write_or_sync_closes_the_journal() {
+    for kind in [IoKind::Write, IoKind::Sync] {
+        let vfs = MemVfs::new();
+        let faults = faulty(&vfs);
+        let (journal, _) = open_from(&faults, Lsn::new(0), Lsn::new(0), SMALL).expect("opens");
+        let first = journal.append(b"first");
+        journal.flush().expect("flushed");
+        let second = journal.append(b"second");
+        faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[kind]));
+        assert!(matches!(journal.flush(), Err(Error::Io { .. })), "{kind:?}");
+        faults.disarm();
+        assert_eq!(journal.durable(), first);
+        journal.append(b"third");
+        assert!(matches!(journal.flush(), Err(Error::Poisoned { .. })));
+        assert!(matches!(journal.wait_durable(second), Err(Error::Poisoned { .. })));
+        assert!(matches!(journal.reserve(1), Err(Error::Poisoned { .. })));
+        assert!(journal.wait_durable(first).is_ok());
+        assert!(journal.poison_reason().is_some_and(|reason| reason.contains("journal")));
+        drop(journal);
+        let (_, records) = open_from(&vfs, Lsn::new(0), first, SMALL).expect("reopens");
+        let found = payloads(&records);
+        assert!(found == [b"first".to_vec()] || found == [b"first".to_vec(), b"second".to_vec()]);
+    }
+}
+
+#[test]
+fn the_sync_thread_reports_a_failure_once_and_wakes_waiters() {
+    let vfs = MemVfs::new();
+    let faults = faulty(&vfs);
+    let (journal, _) = open_from(&faults, Lsn::new(0), Lsn::new(0), SMALL).expect("opens");
+    let failures = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let sink = Arc::clone(&failures);
+    journal.start_sync_thread(Arc::new(move |durable| {
+        if durable.is_err() {
+            sink.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }));
+    journal.wait_durable(journal.append(b"fine")).expect("durable");
+    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]).for_ever());
+    let lost = journal.append(b"lost");
+    assert!(matches!(journal.wait_durable(lost), Err(Error::Poisoned { .. })));
+    drop(journal);
+    assert_eq!(failures.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+/// Fails every call of a session in turn, cuts the power there, and looks at what is left.
+#[test]
+fn whatever_call_fails_nothing_durable_is_lost() {
+    for at in 0.. {
+        let mut fired = 0;
+        for seed in 0..4 {
+            let vfs = MemVfs::new();
+            let (journal, _) = open(&vfs, SMALL);
+            let kept = journal.append(&[9; 5000]);
+            journal.flush().expect("flushed");
+            drop(journal);
+            let faults = faulty(&vfs);
+            faults.arm(Fault::nth(at, FaultEffect::InputOutput).for_ever());
+            let durable = session(&faults).unwrap_or(kept);
+            fired = faults.fired();
+            let crashed = vfs.crash_clone(&SeededRandom::new(seed));
+            let (_, records) = open_from(&crashed, Lsn::new(0), durable, SMALL)
+                .unwrap_or_else(|error| panic!("call {at}, seed {seed}: {error}"));
+            let end = records.last().map_or(Lsn::new(0), |record| record.lsn_end);
+            assert!(end >= durable, "call {at}, seed {seed}");
+            let wanted = (0..).map(|number: usize| vec![9; [5000, 3000][number.min(1)]]);
+            assert!(wanted.zip(&records).all(|(wanted, found)| wanted == found.payload));
+        }
+        if fired == 0 {
+            assert!(at > 50, "the session makes {at} calls");
+            return;
+        }
+    }
+}
+
+/// Opens, writes over several segments, and returns what was durable at the end; `None` if not even opening worked.
+fn session(vfs: &FaultVfs) -> Option<Lsn> {
+    let (journal, _) = open_from(vfs, Lsn::new(0), Lsn::new(0), SMALL).ok()?;
+    for _ in 0..8 {
+        let Ok(_space) = journal.reserve(3000) else { break };
+        journal.append(&[9; 3000]);
+        if journal.flush().is_err() {
+            break;
+        }
+    }
+    Some(journal.durable())
+}
