@@ -34,6 +34,9 @@ mod log;
 mod state;
 mod store;
 
+#[cfg(test)]
+mod tests;
+
 pub use edit::{Counters, Edit, HotPageMeta, SegmentImage, SsTableMeta};
 pub use state::{HeapState, ManifestState, SegmentState};
 pub use store::Manifest;

@@ -23,6 +23,7 @@ const REWRITE_BYTES: u64 = 4 << 20;
 pub struct Manifest {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
+    rewrite_bytes: u64,
     writer: Mutex<Writer>,
     state: ArcSwap<ManifestState>,
 }
@@ -42,6 +43,14 @@ impl Manifest {
     /// # Errors
     /// `Corrupt` with file and offset, `UnsupportedFormat`, `DiskFull`, `Io`.
     pub fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<(Self, ManifestState)> {
+        Self::open_with(vfs, dir, REWRITE_BYTES)
+    }
+
+    pub(super) fn open_with(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        rewrite_bytes: u64,
+    ) -> Result<(Self, ManifestState)> {
         vfs.create_dir_all(dir).map_err(|source| Error::io("create folder", dir, source))?;
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             vfs.sync_dir(parent).map_err(|source| Error::io("sync folder", parent, source))?;
@@ -54,10 +63,10 @@ impl Manifest {
             Err(ReplaceError::Before(error) | ReplaceError::Unknown(error)) => return Err(error),
         };
         remove_others(&*vfs, dir, number)?;
-        let rewrite_at = 2 * log.end + REWRITE_BYTES;
+        let rewrite_at = 2 * log.end + rewrite_bytes;
         let writer = Mutex::new(Writer { log, rewrite_at, latch: None });
-        let manifest = Self { vfs, dir: dir.to_owned(), writer, state: ArcSwap::from_pointee(state.clone()) };
-        Ok((manifest, state))
+        let (dir, held) = (dir.to_owned(), ArcSwap::from_pointee(state.clone()));
+        Ok((Self { vfs, dir, rewrite_bytes, writer, state: held }, state))
     }
 
     /// Reads the state without changing anything; the empty state where there is no manifest.
@@ -117,7 +126,7 @@ impl Manifest {
         match begin_file(&*self.vfs, &self.dir, number, state) {
             Ok(log) => {
                 let old = std::mem::replace(&mut writer.log, log);
-                writer.rewrite_at = 2 * writer.log.end + REWRITE_BYTES;
+                writer.rewrite_at = 2 * writer.log.end + self.rewrite_bytes;
                 // Best effort: the next opening removes what is left.
                 let _ = self.vfs.remove(&old.path);
             }
