@@ -1,0 +1,167 @@
+//! A list of what commits left behind, newest first, that readers walk without a lock.
+//!
+//! Links are in descending order of their timestamp. There is one writer (the commit section) that pushes, and at
+//! most one pruner (maintenance) beside it; both leave every link that a reader may stand on intact. So a
+//! reader with a recent snapshot takes one step, and memory goes back as soon as the last reader has left.
+//!
+//! The writer may push out of order (replay meets marks older than those that the persisted set holds): the link is then
+//! put where it belongs. Nobody reads or prunes during replay.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::ids::Timestamp;
+
+/// One link: a value and the commit it came with.
+pub(super) struct Link<T> {
+    pub at: Timestamp,
+    pub value: T,
+    previous: ArcSwapOption<Link<T>>,
+}
+
+/// The list.
+pub(super) struct Chain<T> {
+    newest: ArcSwapOption<Link<T>>,
+}
+
+/// What a link costs in memory beside what `T` points to.
+pub(super) const fn link_bytes<T>() -> usize {
+    size_of::<Link<T>>() + 2 * size_of::<usize>()
+}
+
+impl<T> Link<T> {
+    /// The link before this one in time.
+    pub fn previous(&self) -> Option<Arc<Link<T>>> {
+        self.previous.load_full()
+    }
+}
+
+impl<T> Drop for Link<T> {
+    /// Takes a long tail apart link by link: recursion would exhaust the stack.
+    fn drop(&mut self) {
+        let mut next = self.previous.swap(None);
+        while let Some(link) = next {
+            next = Arc::into_inner(link).and_then(|link| link.previous.swap(None));
+        }
+    }
+}
+
+impl<T> Chain<T> {
+    pub fn new() -> Self {
+        Self { newest: ArcSwapOption::empty() }
+    }
+
+    pub fn newest(&self) -> Option<Arc<Link<T>>> {
+        self.newest.load_full()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.newest.load().is_none()
+    }
+
+    /// The links from the newest on.
+    pub fn iter(&self) -> Links<T> {
+        Links { next: self.newest() }
+    }
+
+    /// Adds a link (the writer).
+    pub fn push(&self, at: Timestamp, value: T) {
+        let newest = self.newest();
+        let mut newer: Option<Arc<Link<T>>> = None;
+        let mut older = newest;
+        while let Some(link) = older.as_ref().filter(|link| link.at > at) {
+            let next = link.previous();
+            newer = older;
+            older = next;
+        }
+        let link = Some(Arc::new(Link { at, value, previous: ArcSwapOption::new(older) }));
+        match newer {
+            Some(newer) => newer.previous.store(link),
+            None => self.newest.store(link),
+        }
+    }
+
+    /// Drops the links that come after `last` (the pruner).
+    pub fn cut_after(&self, last: &Link<T>) {
+        last.previous.store(None);
+    }
+
+    /// Drops all links if `newest` still is the first one (the pruner); what the writer pushes meanwhile stays.
+    pub fn clear_if(&self, newest: &Arc<Link<T>>) {
+        self.newest.compare_and_swap(newest, None);
+    }
+
+    /// Puts `replacement` in the place of the links between `newer` and `older` (the pruner).
+    pub fn splice(&self, newer: &Link<T>, replacement: Option<(Timestamp, T)>, older: Option<Arc<Link<T>>>) {
+        let link = match replacement {
+            Some((at, value)) => Some(Arc::new(Link { at, value, previous: ArcSwapOption::new(older) })),
+            None => older,
+        };
+        newer.previous.store(link);
+    }
+}
+
+/// Walks the links, newest first.
+pub(super) struct Links<T> {
+    next: Option<Arc<Link<T>>>,
+}
+
+impl<T> Iterator for Links<T> {
+    type Item = Arc<Link<T>>;
+
+    fn next(&mut self) -> Option<Arc<Link<T>>> {
+        let link = self.next.take()?;
+        self.next = link.previous();
+        Some(link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(chain: &Chain<u64>) -> Vec<(u64, u64)> {
+        chain.iter().map(|link| (link.at.get(), link.value)).collect()
+    }
+
+    #[test]
+    fn late_links_take_their_place() {
+        let chain = Chain::new();
+        for at in [1, 3, 5, 4, 2, 0, 6] {
+            chain.push(Timestamp::new(at), at * 10);
+        }
+        assert_eq!(values(&chain), [(6, 60), (5, 50), (4, 40), (3, 30), (2, 20), (1, 10), (0, 0)]);
+    }
+
+    #[test]
+    fn pruning_leaves_the_rest_and_what_readers_hold() {
+        let chain = Chain::new();
+        for at in 1..=5 {
+            chain.push(Timestamp::new(at), at);
+        }
+        let mut reader = chain.iter();
+        assert_eq!(reader.by_ref().take(2).last().map(|link| link.at.get()), Some(4));
+        let links: Vec<_> = chain.iter().collect();
+        chain.splice(&links[0], Some((Timestamp::new(4), 40)), links[3].previous());
+        assert_eq!(values(&chain), [(5, 5), (4, 40), (1, 1)]);
+        chain.cut_after(&links[0]);
+        assert_eq!(values(&chain), [(5, 5)]);
+        chain.push(Timestamp::new(6), 6);
+        chain.clear_if(&links[0]);
+        assert_eq!(values(&chain), [(6, 6), (5, 5)], "not the newest any more");
+        let newest = chain.newest().expect("two links");
+        chain.clear_if(&newest);
+        assert!(chain.is_empty());
+        assert_eq!(reader.next().map(|link| link.at.get()), Some(3));
+    }
+
+    #[test]
+    fn a_million_links_drop_without_recursion() {
+        let chain = Chain::new();
+        for at in 0..1_000_000 {
+            chain.push(Timestamp::new(at), at);
+        }
+        drop(chain);
+    }
+}

@@ -1,0 +1,96 @@
+//! What a snapshot sees of a heap. Nothing here takes a lock.
+
+use super::segment::Image;
+use super::{Heap, Mark, SegmentView, StoredRow};
+use crate::cache::Access;
+use crate::error::{Error, Result};
+use crate::ids::{RowId, SegmentId, Timestamp};
+
+impl Heap {
+    /// The RowId below which a snapshot sees the inserts.
+    pub fn visible_end(&self, snapshot: Timestamp) -> RowId {
+        self.versions.at(snapshot).row_end
+    }
+
+    /// How many rows are live at a snapshot.
+    pub fn live_rows(&self, snapshot: Timestamp) -> u64 {
+        self.versions.at(snapshot).live_rows
+    }
+
+    /// Whether a snapshot sees the row: it was inserted by then, and not marked by then.
+    ///
+    /// # Errors
+    /// Those of the block store where the marks must be read.
+    pub fn is_live(&self, row: RowId, snapshot: Timestamp) -> Result<bool> {
+        if row >= self.visible_end(snapshot) {
+            return Ok(false);
+        }
+        match self.directory.get(row.segment()) {
+            Some(entry) => {
+                entry.marks.load(&self.env)?;
+                Ok(u32::from(row.slot()) < entry.slots() && !entry.marks.is_ended(row.slot(), snapshot))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// The row's mark as the heap stands now; `None` while the row is live, or when its segment is gone.
+    ///
+    /// # Errors
+    /// Those of the block store where the marks must be read.
+    pub fn mark(&self, row: RowId) -> Result<Option<Mark>> {
+        match self.directory.get(row.segment()) {
+            Some(entry) => {
+                entry.marks.load(&self.env)?;
+                Ok(entry.marks.mark(row.slot()))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// A row version, whoever can see it.
+    ///
+    /// # Errors
+    /// Those of the block store; `Invalid` where the row does not exist or was reclaimed.
+    pub fn row(&self, row: RowId) -> Result<StoredRow> {
+        let gone = || Error::Invalid(format!("row {row} of heap {} is not there", self.id));
+        let entry = self.directory.get(row.segment()).ok_or_else(gone)?;
+        let slot = u32::from(row.slot());
+        match &entry.image {
+            Image::Hot(hot) => {
+                let page = hot.page_of(slot).ok_or_else(gone)?;
+                let pinned = page.pin(&self.env, Access::Point)?;
+                Ok(StoredRow::hot(pinned, slot - page.first_slot()))
+            }
+            Image::Column(column) if slot < column.slots() => {
+                let block = column.open()?;
+                if block.presence().is_some_and(|presence| !presence.contains(slot)) {
+                    return Err(gone());
+                }
+                Ok(StoredRow::column(block, row.slot()))
+            }
+            Image::Column(_) => Err(gone()),
+        }
+    }
+
+    /// The segments that a snapshot sees rows of, in RowId order, each an (image, marks) pair loaded at once.
+    pub fn segments(&self, snapshot: Timestamp) -> Vec<SegmentView> {
+        let end = self.visible_end(snapshot);
+        self.directory
+            .iter()
+            .take_while(|entry| entry.id.first_row() < end)
+            .filter(|entry| entry.slots_below(end) > 0)
+            .map(|entry| {
+                let slots = entry.slots_below(end);
+                SegmentView::new(self.env.clone(), entry, slots, snapshot)
+            })
+            .collect()
+    }
+
+    /// One segment as a snapshot sees it; `None` where it has no rows for it.
+    pub fn segment(&self, segment: SegmentId, snapshot: Timestamp) -> Option<SegmentView> {
+        let entry = self.directory.get(segment)?;
+        let slots = entry.slots_below(self.visible_end(snapshot));
+        (slots > 0).then(|| SegmentView::new(self.env.clone(), entry, slots, snapshot))
+    }
+}

@@ -1,0 +1,235 @@
+//! Changes the form of a segment: freezes its rows into columns, leaves out what nobody can see, drops it whole.
+//!
+//! RowIds stay: a row keeps its slot, and slots without a row are holes in the new image's presence. The marks stay with
+//! the segment, also those of rows that are left out, so a reader of any image finds its rows' marks (TRAPS "Resurrection
+//! by rewrite"). Commits go on meanwhile and may mark any row.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+
+use super::checkpoint::Install;
+use super::column::{self, ColumnBlock, EncodeOptions, Origin, Selection, encode_block};
+use super::garbage::Horizon;
+use super::segment::{ColumnImage, Image, SegmentEntry};
+use super::view::read_hot_into;
+use super::{Heap, HeapEnv};
+use crate::block::BlockKind;
+use crate::cache::Access;
+use crate::error::Result;
+use crate::ids::{ColumnId, SegmentId};
+use crate::manifest::{Edit, SegmentImage};
+use crate::row::{Column, ColumnBuilder, ColumnReader, ColumnType, Schema};
+
+/// A change of one segment's form: blocks are written, not synced.
+pub struct SegmentChange {
+    /// For the manifest, all in one group.
+    pub edits: Vec<Edit>,
+    /// For when they are durable.
+    pub install: Install,
+}
+
+/// What a planner of maintenance needs to know of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentStatus {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Whether no more rows will come.
+    pub sealed: bool,
+    /// Whether its rows stand in a column block.
+    pub frozen: bool,
+    /// Slots that have or had a row.
+    pub slots: u32,
+    /// Rows that the image has.
+    pub rows: u32,
+    /// Rows of the image that nobody can see.
+    pub garbage: u32,
+    /// Bytes of the image.
+    pub bytes: u64,
+}
+
+/// Rows that are read at once.
+const BATCH: usize = 8_192;
+
+impl Heap {
+    /// The state of each segment, for a planner. Reads nothing from disk.
+    pub fn segment_statuses(&self, horizon: &Horizon) -> Vec<SegmentStatus> {
+        let probe = self.garbage(horizon);
+        let open = self.next_row().segment();
+        let status = |entry: Arc<SegmentEntry>| {
+            let (frozen, slots) = (entry.is_frozen(), entry.slots());
+            let (rows, bytes) = match &entry.image {
+                Image::Hot(hot) => (slots, hot.bytes()),
+                Image::Column(column) => (column.rows(), column.handle().id().len_bytes()),
+            };
+            let reclaimed = slots - rows;
+            let garbage = probe.count(&entry).saturating_sub(reclaimed);
+            SegmentStatus { segment: entry.id, sealed: entry.id < open, frozen, slots, rows, garbage, bytes }
+        };
+        self.directory.iter().map(status).collect()
+    }
+
+    /// Encodes a sealed segment, hot or frozen, into a new column block without the rows that nobody can see. `schema`
+    /// is the newest one of the table. `None` where the segment is not there, not sealed, or all garbage (see
+    /// [`drop_garbage`](Self::drop_garbage)).
+    ///
+    /// # Errors
+    /// Those of the block store, `OutOfMemory`, `Corrupt`. Nothing has been done then.
+    pub fn freeze(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        schema: &Schema,
+        horizon: &Horizon,
+    ) -> Result<Option<SegmentChange>> {
+        let Some(entry) = self.sealed_entry(segment)? else { return Ok(None) };
+        let present = self.present(&entry, horizon)?;
+        let rows: u32 = present.iter().map(|word| word.count_ones()).sum();
+        if rows == 0 {
+            return Ok(None);
+        }
+        let bytes = match &entry.image {
+            Image::Hot(hot) => 2 * hot.bytes(),
+            Image::Column(column) => 4 * column.handle().id().len_bytes(),
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let _memory = self.env.pool.reserve("freezing a segment", bytes)?;
+        let slots = entry.slots();
+        let columns = read_columns(&self.env, &entry, schema, &present)?;
+        let origin = Origin::Rows(segment.first_row());
+        let options = EncodeOptions { schema_version: schema.version, origin, ..EncodeOptions::default() };
+        let presence = (rows < slots).then_some(&present[..]);
+        let payload = encode_block(&columns, presence, slots, &options)?;
+        drop(columns);
+        let block = self.env.cache.store().write(BlockKind::ColumnBlock, column::FORMAT, &payload)?;
+        let image = SegmentImage::Column { block, slots, rows };
+        let edits = vec![Edit::PutSegment { heap: self.id, segment, image }];
+        let heap = Arc::clone(self);
+        let install = Install::new(move || {
+            let image = ColumnImage::new(heap.env.clone(), heap.handle(block), slots, rows);
+            let marks = Arc::clone(&entry.marks);
+            let image = Image::Column(Arc::new(image));
+            heap.directory.swap(segment, Some(Arc::new(SegmentEntry { id: segment, image, marks })));
+            heap.durable.lock().segments.entry(segment).or_default().named = true;
+            entry.retire_image();
+        });
+        Ok(Some(SegmentChange { edits, install }))
+    }
+
+    /// Drops a sealed segment that nobody can see a row of. `None` where that is not so, or where the manifest does not
+    /// have all of its rows yet.
+    ///
+    /// # Errors
+    /// Those of the block store where the marks must be read.
+    pub fn drop_garbage(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        horizon: &Horizon,
+    ) -> Result<Option<SegmentChange>> {
+        let Some(entry) = self.sealed_entry(segment)? else { return Ok(None) };
+        let all_garbage = self.present(&entry, horizon)?.iter().all(|word| *word == 0);
+        let durable = self.durable.lock();
+        let known = durable.segments.get(&segment).copied().unwrap_or_default();
+        if !all_garbage || known.slots != entry.slots() {
+            return Ok(None);
+        }
+        // What the segment adds to the durable count goes with it: replay skips the marks that would take it off.
+        let (_, dead) = entry.marks.stored();
+        let row_end = durable.row_end;
+        let live_rows = durable.live_rows.saturating_sub(u64::from(known.slots - dead.min(known.slots)));
+        drop(durable);
+        let edits = vec![
+            Edit::PutSegment { heap: self.id, segment, image: SegmentImage::Dropped },
+            Edit::PutHeap { heap: self.id, row_end, live_rows },
+        ];
+        let heap = Arc::clone(self);
+        let install = Install::new(move || {
+            heap.directory.swap(segment, None);
+            let mut durable = heap.durable.lock();
+            durable.segments.remove(&segment);
+            durable.live_rows = live_rows;
+            drop(durable);
+            entry.retire_image();
+            if let Some(block) = entry.marks.set_stored(None, 0) {
+                block.mark_obsolete();
+            }
+        });
+        Ok(Some(SegmentChange { edits, install }))
+    }
+
+    /// The segment, its marks loaded, if no more rows will come to it.
+    fn sealed_entry(&self, segment: SegmentId) -> Result<Option<Arc<SegmentEntry>>> {
+        if segment >= self.next_row().segment() {
+            return Ok(None);
+        }
+        self.register_sealed();
+        let Some(entry) = self.directory.get(segment) else { return Ok(None) };
+        entry.marks.load(&self.env)?;
+        Ok(Some(entry))
+    }
+
+    /// A bit for each slot whose row the image has and somebody may see.
+    fn present(&self, entry: &SegmentEntry, horizon: &Horizon) -> Result<Vec<u64>> {
+        let garbage = self.garbage(horizon).words(entry);
+        let mut present: Vec<u64> = garbage.iter().map(|word| !word).collect();
+        let slots = entry.slots();
+        for (index, word) in present.iter_mut().enumerate() {
+            let below = slots.saturating_sub(index as u32 * 64);
+            *word &= if below >= 64 { u64::MAX } else { (1 << below) - 1 };
+        }
+        if let Image::Column(column) = &entry.image
+            && let Some(presence) = column.open()?.presence()
+        {
+            for (word, has) in present.iter_mut().zip(presence.words()) {
+                *word &= has;
+            }
+        }
+        Ok(present)
+    }
+}
+
+/// The values of the live columns for the rows of a bitmap, whole.
+fn read_columns(
+    env: &HeapEnv,
+    entry: &SegmentEntry,
+    schema: &Schema,
+    present: &[u64],
+) -> Result<Vec<(ColumnId, ColumnType, ArrayRef)>> {
+    let slots: Vec<u32> = super::marks::set_slots(present).map(u32::from).collect();
+    let columns: Vec<&Column> = schema.live().collect();
+    let mut builders: Vec<ColumnBuilder> =
+        columns.iter().map(|column| ColumnBuilder::new(&column.column_type, slots.len())).collect();
+    let block = match &entry.image {
+        Image::Hot(_) => None,
+        Image::Column(column) => Some(column.open()?),
+    };
+    for batch in slots.chunks(BATCH) {
+        let selection = Selection::Slots(batch.to_vec());
+        match (&entry.image, &block) {
+            (Image::Hot(hot), _) => {
+                read_hot_into(env, hot, schema, &columns, &selection, Access::Scan, &mut builders)?;
+            }
+            (_, Some(block)) => read_block_into(block, &columns, &selection, &mut builders)?,
+            (Image::Column(_), None) => unreachable!("opened above"),
+        }
+    }
+    let finish = |(column, mut builder): (&Column, ColumnBuilder)| {
+        (column.id, column.column_type.clone(), builder.finish())
+    };
+    Ok(columns.into_iter().zip(builders).map(finish).collect())
+}
+
+fn read_block_into(
+    block: &ColumnBlock,
+    columns: &[&Column],
+    selection: &Selection,
+    builders: &mut [ColumnBuilder],
+) -> Result<()> {
+    for (column, builder) in columns.iter().zip(builders) {
+        let array = block.read(column, selection, Access::Scan)?;
+        let reader = ColumnReader::new(&array, &column.column_type)?;
+        for index in 0..array.len() {
+            builder.push(&reader.value(index)?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! One row version, held where it stands.
+
+use std::sync::Arc;
+
+use super::column::ColumnBlock;
+use super::hot::PinnedPage;
+use crate::error::{Error, Result};
+use crate::ids::ColumnId;
+use crate::row::{Column, Datum, RowView, Schema};
+
+/// A row version. It stays readable for as long as this is held.
+pub struct StoredRow(Place);
+
+enum Place {
+    Hot { page: PinnedPage, index: u32 },
+    Column { block: Arc<ColumnBlock>, slot: u16 },
+}
+
+impl StoredRow {
+    pub(super) fn hot(page: PinnedPage, index: u32) -> Self {
+        Self(Place::Hot { page, index })
+    }
+
+    pub(super) fn column(block: Arc<ColumnBlock>, slot: u16) -> Self {
+        Self(Place::Column { block, slot })
+    }
+
+    /// The row's bytes in the row codec; `None` for a frozen row.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Place::Hot { page, index } => page.row(*index),
+            Place::Column { .. } => None,
+        }
+    }
+
+    /// The row's value of a column of `schema`.
+    ///
+    /// # Errors
+    /// Those of the block store; `Corrupt`; `Invalid` where the schema has no such column.
+    pub fn datum(&self, schema: &Schema, column: ColumnId) -> Result<Datum> {
+        match &self.0 {
+            Place::Hot { page, index } => RowView::new(hot_bytes(page, *index)?, schema)?.datum(column),
+            Place::Column { block, slot } => {
+                let column = schema.column(column).ok_or_else(|| unknown(column))?;
+                if column.dropped { Ok(Datum::Null) } else { block.get(column, *slot) }
+            }
+        }
+    }
+
+    /// All values, one for each column of `schema`; those of dropped columns are of no meaning.
+    ///
+    /// # Errors
+    /// As [`datum`](Self::datum).
+    pub fn to_datums(&self, schema: &Schema) -> Result<Vec<Datum>> {
+        match &self.0 {
+            Place::Hot { page, index } => RowView::new(hot_bytes(page, *index)?, schema)?.to_datums(),
+            Place::Column { block, slot } => {
+                let value = |column: &Column| {
+                    if column.dropped { Ok(Datum::Null) } else { block.get(column, *slot) }
+                };
+                schema.columns.iter().map(value).collect()
+            }
+        }
+    }
+}
+
+fn hot_bytes(page: &PinnedPage, index: u32) -> Result<&[u8]> {
+    page.row(index).ok_or_else(|| Error::Invalid(format!("row {index} is not in its page")))
+}
+
+pub(super) fn unknown(column: ColumnId) -> Error {
+    Error::Invalid(format!("the table has no column {column}"))
+}

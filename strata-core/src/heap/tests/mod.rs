@@ -1,0 +1,6 @@
+//! Tests of the heap as a whole: against a model, against readers, and the interleavings that broke drafts.
+
+mod concurrent;
+mod model;
+mod rig;
+mod traps;

@@ -1,0 +1,172 @@
+//! A heap with all that is below it, a journal in memory and the manifest's state: commits, crashes, opens again.
+
+use std::sync::Arc;
+
+use super::super::{Heap, HeapEnv, Horizon, Install, RowRun};
+use crate::block::{BlockStore, MemBlockStore};
+use crate::cache::{CacheOptions, PageCache};
+use crate::ids::{ColumnId, HeapId, RowId, SchemaVersion, SegmentId, Timestamp};
+use crate::manifest::{Edit, ManifestState};
+use crate::memory::MemoryPool;
+use crate::row::{Column, ColumnType, Datum, Schema, SqlType, encode_row};
+
+pub const HEAP: HeapId = HeapId::new(7);
+pub const ID: ColumnId = ColumnId::new(0);
+pub const NAME: ColumnId = ColumnId::new(1);
+
+/// What the journal has of one commit.
+#[derive(Clone)]
+pub struct Record {
+    pub ts: Timestamp,
+    pub runs: Vec<RowRun>,
+    pub rows: Vec<Vec<u8>>,
+    pub marks: Vec<(RowId, Option<RowId>)>,
+}
+
+pub struct Rig {
+    pub store: Arc<MemBlockStore>,
+    pub cache: Arc<PageCache>,
+    pub heap: Arc<Heap>,
+    pub schema: Schema,
+    pub state: ManifestState,
+    pub journal: Vec<Record>,
+    /// Records that replay does not need.
+    pub start: usize,
+    pub segment_bytes: u64,
+    pool_bytes: usize,
+}
+
+fn column(id: u32, name: &str, column_type: ColumnType) -> Column {
+    Column {
+        id: ColumnId::new(id),
+        name: name.to_owned(),
+        column_type,
+        sql_type: SqlType::default(),
+        nullable: true,
+        default: None,
+        missing: Datum::Null,
+        dropped: false,
+    }
+}
+
+fn env(store: &Arc<MemBlockStore>, pool_bytes: usize) -> (HeapEnv, Arc<PageCache>) {
+    let pool = MemoryPool::new(pool_bytes);
+    let store: Arc<dyn BlockStore> = store.clone();
+    let cache = PageCache::new(store, pool.clone(), CacheOptions::default());
+    (HeapEnv { cache: Arc::clone(&cache), pool }, cache)
+}
+
+pub fn ts(raw: u64) -> Timestamp {
+    Timestamp::new(raw)
+}
+
+impl Rig {
+    pub fn new(segment_bytes: u64, pool_bytes: usize) -> Self {
+        let store = Arc::new(MemBlockStore::new());
+        store.finish_recovery().expect("in memory");
+        let (env, cache) = env(&store, pool_bytes);
+        let heap = Arc::new(Heap::create(HEAP, env).with_segment_bytes(segment_bytes));
+        let columns = vec![column(0, "id", ColumnType::Int64), column(1, "name", ColumnType::Text)];
+        let mut state = ManifestState::default();
+        state.apply(&Edit::CreateHeap(HEAP)).expect("fresh");
+        let schema = Schema::new(SchemaVersion::new(1), columns);
+        Self { store, cache, heap, schema, state, journal: Vec::new(), start: 0, segment_bytes, pool_bytes }
+    }
+
+    pub fn values(id: i64, length: usize) -> Vec<Datum> {
+        vec![Datum::Int64(id), Datum::Text(format!("{id:>width$}", width = length.max(1)))]
+    }
+
+    pub fn encode(&self, id: i64, length: usize) -> Vec<u8> {
+        let mut row = Vec::new();
+        encode_row(&self.schema, &Self::values(id, length), &mut row).expect("of the schema");
+        row
+    }
+
+    pub fn last(&self) -> Timestamp {
+        self.journal.last().map_or(ts(0), |record| record.ts)
+    }
+
+    /// Commits rows and marks; the `n`-th mark with a successor names the `n`-th new row. Returns the rows' ids.
+    pub fn commit(&mut self, rows: Vec<Vec<u8>>, marked: &[(RowId, Option<usize>)]) -> Vec<RowId> {
+        let lengths: Vec<u32> = rows.iter().map(|row| row.len() as u32).collect();
+        let runs = self.heap.place(&lengths);
+        let ids: Vec<RowId> =
+            runs.iter().flat_map(|run| (0..run.rows).map(|index| run.first.offset(index.into()))).collect();
+        assert_eq!(ids.len(), rows.len());
+        let marks = marked.iter().map(|(row, new)| (*row, new.map(|index| ids[index]))).collect();
+        let record = Record { ts: ts(self.last().get() + 1), runs, rows, marks };
+        apply(&self.heap, &record, false);
+        self.journal.push(record);
+        ids
+    }
+
+    pub fn edit(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            self.state.apply(edit).expect("the edit fits");
+        }
+    }
+
+    /// A checkpoint whose replay starts at the end of the journal as it is now.
+    pub fn checkpoint(&mut self) {
+        let start = self.journal.len();
+        let checkpoint = self.heap.checkpoint().expect("memory does not fail");
+        self.edit(&checkpoint.edits);
+        self.start = start;
+        checkpoint.install.run();
+    }
+
+    pub fn install(&mut self, change: Option<(Vec<Edit>, Install)>) -> bool {
+        let Some((edits, install)) = change else { return false };
+        self.edit(&edits);
+        install.run();
+        true
+    }
+
+    pub fn freeze(&mut self, segment: u64, horizon: &Horizon) -> bool {
+        let change =
+            self.heap.freeze(SegmentId::new(segment), &self.schema, horizon).expect("fits in memory");
+        self.install(change.map(|change| (change.edits, change.install)))
+    }
+
+    pub fn drop_garbage(&mut self, segment: u64, horizon: &Horizon) -> bool {
+        let change = self.heap.drop_garbage(SegmentId::new(segment), horizon).expect("fits in memory");
+        self.install(change.map(|change| (change.edits, change.install)))
+    }
+
+    /// Loses memory; opens what the manifest names and replays the journal.
+    pub fn reopen(&mut self) {
+        let (env, cache) = env(&self.store, self.pool_bytes);
+        let heap = Heap::open(HEAP, env, &self.state.heaps[&HEAP]).expect("a heap");
+        self.heap = Arc::new(heap.with_segment_bytes(self.segment_bytes));
+        self.cache = cache;
+        for record in &self.journal[self.start..] {
+            apply(&self.heap, record, true);
+        }
+    }
+
+    /// Bytes of the blocks that the manifest names.
+    pub fn named_bytes(&self) -> u64 {
+        self.state.blocks().map(|block| block.len_bytes()).sum()
+    }
+
+    pub fn horizon(&self, live: &[Timestamp]) -> Horizon {
+        Horizon { published: self.last(), live: live.to_vec() }
+    }
+}
+
+/// What commit and replay do with a record.
+pub fn apply(heap: &Heap, record: &Record, replay: bool) {
+    let bytes = record.rows.iter().map(Vec::len).sum();
+    let marked: Vec<RowId> = record.marks.iter().map(|(row, _)| *row).collect();
+    let mut prepared = heap.prepare(record.rows.len(), bytes, &marked).expect("memory is there");
+    let mut rows = record.rows.iter().map(Vec::as_slice);
+    for run in &record.runs {
+        if !replay {
+            assert_eq!(heap.next_row(), run.first);
+        }
+        heap.apply_inserts(run, &mut rows.by_ref().take(run.rows as usize), &mut prepared);
+    }
+    heap.apply_marks(record.ts, &record.marks, &mut prepared);
+    heap.seal_commit(record.ts, record.rows.len() as i64 - record.marks.len() as i64);
+}
