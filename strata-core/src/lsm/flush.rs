@@ -11,6 +11,7 @@ use crate::lsm::sstable::writer::{SsTableWriter, free_all};
 use crate::lsm::tree::{IndexTree, SealedMemtable};
 use crate::lsm::version::VersionChange;
 use crate::manifest::{Edit, SsTableMeta};
+use crate::memory::Reservation;
 
 /// What a flush has written.
 ///
@@ -34,15 +35,17 @@ impl FlushOutcome {
 
 impl IndexTree {
     /// Writes the memtables sealed before `boundary` (see [`seal`](Self::seal)) into tables, one run each, less the
-    /// entries of garbage. Commits go on meanwhile. What it wrote is freed again if it fails.
+    /// entries of garbage. Commits go on meanwhile; another flush waits. What it wrote is freed again if it fails.
     ///
     /// # Errors
     /// `OutOfMemory`, `DiskFull`, `Io`. The memtables stay.
     pub fn flush(&self, boundary: u64, liveness: &dyn Liveness) -> Result<FlushOutcome> {
+        let reserve = self.flush_reserve();
+        let prepaid_bytes = reserve.as_ref().map_or(0, Reservation::bytes);
         let mut written = Vec::new();
         let mut flushed = Vec::new();
         for sealed in self.sealed_below(boundary) {
-            match self.flush_one(&sealed, liveness) {
+            match self.flush_one(&sealed, liveness, prepaid_bytes) {
                 Ok(tables) => written.extend(tables),
                 Err(error) => {
                     free_all(
@@ -60,11 +63,17 @@ impl IndexTree {
         Ok(FlushOutcome { added, change })
     }
 
-    fn flush_one(&self, sealed: &SealedMemtable, liveness: &dyn Liveness) -> Result<Vec<SsTableMeta>> {
+    fn flush_one(
+        &self,
+        sealed: &SealedMemtable,
+        liveness: &dyn Liveness,
+        prepaid_bytes: usize,
+    ) -> Result<Vec<SsTableMeta>> {
         let memtable = &sealed.slot.memtable;
         let pool = self.cache().pool().clone();
         let mut writer =
-            SsTableWriter::new(Arc::clone(self.cache().store()), pool, self.options().table.clone());
+            SsTableWriter::new(Arc::clone(self.cache().store()), pool, self.options().table.clone())
+                .prepaid(prepaid_bytes);
         for index in memtable.indexes() {
             if !liveness.index_exists(index) {
                 continue;

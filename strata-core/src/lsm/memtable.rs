@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -30,9 +30,8 @@ const VISITED_KEYS_MAX: usize = 1024;
 pub(crate) trait Memtable: Send + Sync {
     /// Adds entries to the set; returns the bytes they are charged.
     fn insert(&self, entries: &[IndexEntry<'_>]) -> usize;
-    /// Takes out the entries of `key` for which `drop` says so; returns how many. Their charge stays until the
-    /// memtable goes.
-    fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> usize;
+    /// Takes out the entries of `key` for which `drop` says so.
+    fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> Removed;
     /// The largest row below `below` with exactly this key.
     fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId>;
     /// Appends up to `limit` entries with rows below `below` to `out`, in the direction of travel. What is left goes
@@ -55,6 +54,14 @@ pub(crate) struct ChunkScan<'a> {
     pub reverse: bool,
     pub below: RowId,
     pub limit: usize,
+}
+
+/// What a removal took out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub entries: usize,
+    /// What they were charged.
+    pub bytes: usize,
 }
 
 /// How a chunk ended.
@@ -127,7 +134,6 @@ type IndexMap = BTreeMap<InlineKey, Rows>;
 pub(crate) struct BTreeMemtable {
     maps: RwLock<BTreeMap<IndexId, Arc<RwLock<IndexMap>>>>,
     entries: AtomicU64,
-    inserted_bytes: AtomicUsize,
 }
 
 impl BTreeMemtable {
@@ -172,26 +178,28 @@ impl Memtable for BTreeMemtable {
             }
         }
         self.entries.fetch_add(added, Ordering::Relaxed);
-        self.inserted_bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
     }
 
-    fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> usize {
-        let Some(map) = self.map(index) else { return 0 };
+    fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> Removed {
+        let Some(map) = self.map(index) else { return Removed::default() };
         let mut map = map.write();
-        let Some(rows) = map.get_mut(key) else { return 0 };
+        let Some(rows) = map.get_mut(key) else { return Removed::default() };
         let before = rows.as_slice().len();
         let kept: Vec<RowId> = rows.as_slice().iter().copied().filter(|row| !drop(*row)).collect();
-        let gone = before - kept.len();
+        let entries = before - kept.len();
+        let mut bytes = entries * charge(key, false);
         match kept[..] {
+            _ if entries == 0 => {}
             [] => {
+                bytes = bytes - charge(key, false) + charge(key, true);
                 map.remove(key);
             }
             [only] => *rows = Rows::One(only),
             _ => *rows = Rows::Many(kept),
         }
-        self.entries.fetch_sub(gone as u64, Ordering::Relaxed);
-        gone
+        self.entries.fetch_sub(entries as u64, Ordering::Relaxed);
+        Removed { entries, bytes }
     }
 
     fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId> {
@@ -276,13 +284,16 @@ mod tests {
     }
 
     #[test]
-    fn removing_takes_only_what_it_is_told() {
+    fn removing_takes_only_what_it_is_told_and_gives_its_charge_back() {
         let memtable = BTreeMemtable::default();
-        memtable.insert(&[entry(b"a", 5), entry(b"a", 9), entry(b"a", 7)]);
-        assert_eq!(memtable.remove(INDEX, b"a", &mut |row| row.get() < 9), 2);
+        let charged = memtable.insert(&[entry(b"a", 5), entry(b"a", 9), entry(b"a", 7)]);
+        let some = memtable.remove(INDEX, b"a", &mut |row| row.get() < 9);
+        assert_eq!(some.entries, 2);
         assert_eq!(memtable.first(INDEX, b"a", RowId::new(9)), None);
         assert_eq!(memtable.first(INDEX, b"a", RowId::MAX), Some(RowId::new(9)));
-        assert_eq!(memtable.remove(INDEX, b"a", &mut |_| true), 1);
+        assert_eq!(memtable.remove(INDEX, b"a", &mut |_| false), Removed::default());
+        let rest = memtable.remove(INDEX, b"a", &mut |_| true);
+        assert_eq!((rest.entries, some.bytes + rest.bytes), (1, charged));
         assert_eq!((memtable.first(INDEX, b"a", RowId::MAX), memtable.entries()), (None, 0));
     }
 

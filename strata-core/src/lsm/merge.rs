@@ -61,6 +61,9 @@ pub(crate) struct Merge {
     state: State,
 }
 
+/// Entries passed one by one before the source is told to seek.
+const PASSED_MAX: u32 = 32;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// No source has been told to seek.
@@ -116,6 +119,7 @@ impl Merge {
             State::Between => self.advance_head()?,
             State::Ended => return Ok(false),
         }
+        let mut passed = 0;
         loop {
             let Some(entry) = self.sources.last().and_then(Source::current) else { return Ok(false) };
             let within = match &self.end {
@@ -133,8 +137,25 @@ impl Merge {
                 self.current.row = entry.row;
                 return Ok(true);
             }
-            self.advance_head()?;
+            passed += 1;
+            if passed % PASSED_MAX == 0 && entry.row >= self.below {
+                let key = entry.prefix.to_vec();
+                self.leap_head(key)?;
+            } else {
+                self.advance_head()?;
+            }
         }
+    }
+
+    /// Takes the source with the next entry past the rows of `prefix` that are too new.
+    fn leap_head(&mut self, prefix: Vec<u8>) -> Result<()> {
+        let row = if self.reverse { RowId::MAX } else { RowId::new(self.below.get().saturating_sub(1)) };
+        let to = Limit { at: PositionBuf { prefix, row }, inclusive: !self.reverse };
+        if let Some(head) = self.sources.last_mut() {
+            head.seek(Some(&to), self.end.as_ref())?;
+        }
+        self.settle_head();
+        Ok(())
     }
 
     fn seek_all(&mut self) -> Result<()> {
@@ -147,20 +168,25 @@ impl Merge {
         Ok(())
     }
 
-    /// Advances the source with the next entry and puts it where it belongs now.
+    /// Advances the source with the next entry.
     fn advance_head(&mut self) -> Result<()> {
         let Some(head) = self.sources.last_mut() else { return Ok(()) };
         head.advance()?;
-        if head.current().is_none() {
+        self.settle_head();
+        Ok(())
+    }
+
+    /// Puts the last source, which has moved, where it belongs now.
+    fn settle_head(&mut self) {
+        if self.sources.last().is_none_or(|head| head.current().is_none()) {
             self.sources.pop();
-            return Ok(());
+            return;
         }
         let mut at = self.sources.len() - 1;
         while at > 0 && comes_before(&self.sources[at - 1], &self.sources[at], self.reverse) {
             self.sources.swap(at - 1, at);
             at -= 1;
         }
-        Ok(())
     }
 }
 

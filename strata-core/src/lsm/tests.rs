@@ -288,3 +288,49 @@ fn garbage_of_a_hot_key_leaves_the_memtable() {
     assert_eq!(bench.tree.remove_garbage(PK, b"counter", &bench.marked), 99);
     assert_eq!((bench.first(b"counter", 100), bench.first(b"counter", 99)), (Some(99), None));
 }
+
+#[test]
+fn a_range_leaps_over_rows_that_are_too_new_in_both_directions() {
+    let mut bench = Bench::small();
+    let old: Vec<(IndexId, &[u8], u64)> = vec![(PK, b"a", 1), (PK, b"b", 2), (PK, b"c", 3)];
+    bench.apply(&old);
+    bench.flush();
+    let hot: Vec<(IndexId, &[u8], u64)> = (10..2000).map(|row| (PK, &b"b"[..], row)).collect();
+    bench.apply(&hot);
+    bench.flush();
+    for reverse in [false, true] {
+        let mut cursor = bench.tree.range(PK, Bound::Unbounded, Bound::Unbounded, reverse, RowId::new(12));
+        let mut found = Vec::new();
+        while let Some((_, row)) = cursor.next().expect("intact") {
+            found.push(row.get());
+        }
+        assert_eq!(found, if reverse { [3, 2, 10, 11, 1] } else { [1, 11, 10, 2, 3] });
+    }
+    let misses = bench.cache.stats().misses;
+    let mut rows = bench.tree.rows_of_key(PK, b"b", RowId::new(10)).expect("intact");
+    assert_eq!(rows.next().expect("intact"), Some(RowId::new(2)));
+    assert_eq!(rows.next().expect("intact"), None);
+    assert!(bench.cache.stats().misses - misses < 10, "the new rows were read");
+}
+
+#[test]
+fn a_pool_full_of_memtables_can_be_flushed() {
+    let mut bench = Bench::small();
+    let pool = MemoryPool::new(8 << 20);
+    bench.cache = PageCache::new(Arc::clone(&bench.store) as _, pool.clone(), CacheOptions::default());
+    bench.tree = IndexTree::open(Arc::clone(&bench.cache), &[], 0, LsmOptions::default()).expect("opens");
+    let mut row = 0u64;
+    while let Ok(reservation) = bench.tree.reserve(1000, 8000) {
+        let keys: Vec<[u8; 8]> = (row..row + 1000).map(u64::to_be_bytes).collect();
+        let entries: Vec<IndexEntry<'_>> =
+            keys.iter().map(|key| IndexEntry { index: PK, key, row: RowId::new(row) }).collect();
+        bench.tree.apply(&entries, reservation);
+        row += 1000;
+    }
+    let rest = pool.available();
+    let hog = pool.reserve("test", rest).expect("what is there");
+    bench.flush();
+    drop(hog);
+    assert_eq!(bench.first(&5u64.to_be_bytes(), 5000), Some(0));
+    assert_eq!(bench.tree.version().entries(), row);
+}

@@ -5,14 +5,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::block::{BlockHandle, ReleaseBlock};
 use crate::cache::{Access, PageCache};
 use crate::error::Result;
 use crate::ids::{BlockId, IndexId, RowId};
 use crate::lsm::Liveness;
-use crate::lsm::key::{IndexEntry, Probe};
+use crate::lsm::key::{IndexEntry, Limit, PositionBuf, Probe, prefix_of};
 use crate::lsm::memtable::{BTreeMemtable, ENTRY_OVERHEAD_BYTES, Memtable};
 use crate::lsm::memtable_cursor::MemtableCursor;
 use crate::lsm::merge::{Merge, RangeCursor, RowsOfKey, Source, limits};
@@ -24,6 +24,8 @@ use crate::manifest::SsTableMeta;
 use crate::memory::Reservation;
 
 const MEMTABLE: &str = "memtable";
+/// Enough to write a small table.
+const FLUSH_RESERVE_BYTES: usize = 1 << 20;
 
 /// All indexes of a database: one ordered set of (index, key, row descending).
 ///
@@ -36,6 +38,9 @@ pub struct IndexTree {
     state: ArcSwap<TreeState>,
     /// Lock order: this, then a memtable's own locks.
     writer: Mutex<Writer>,
+    /// What a flush needs at least, held back so that a pool full of memtables can be emptied; locked by the flush
+    /// that uses it, before any other lock. `None` where the pool was short at open.
+    flush_reserve: Mutex<Option<Reservation>>,
 }
 
 struct Writer {
@@ -124,7 +129,9 @@ impl IndexTree {
         let active = new_memtable(&cache);
         let state = TreeState::new(active, Vec::new(), Arc::new(Version::new(placed)));
         let writer = Writer { next_sequence: next_sequence.max(after).max(1), unrecorded: BTreeSet::new() };
-        Ok(Self { cache, options, state: ArcSwap::from_pointee(state), writer: Mutex::new(writer) })
+        let flush_reserve = Mutex::new(cache.pool().try_reserve("index flush", FLUSH_RESERVE_BYTES));
+        let (state, writer) = (ArcSwap::from_pointee(state), Mutex::new(writer));
+        Ok(Self { cache, options, state, writer, flush_reserve })
     }
 
     /// The options that the tree was opened with.
@@ -163,7 +170,13 @@ impl IndexTree {
     pub fn remove_garbage(&self, index: IndexId, key: &[u8], liveness: &dyn Liveness) -> usize {
         let state = self.state.load();
         let mut is_garbage = |row| liveness.is_garbage(index, row);
-        state.memtables().map(|slot| slot.memtable.remove(index, key, &mut is_garbage)).sum()
+        let mut entries = 0;
+        for slot in state.memtables() {
+            let removed = slot.memtable.remove(index, key, &mut is_garbage);
+            slot.reservation.lock().shrink(removed.bytes);
+            entries += removed.entries;
+        }
+        entries
     }
 
     /// The largest row below `below` with exactly that key: the newest version of a unique key, for a snapshot
@@ -205,15 +218,17 @@ impl IndexTree {
     pub fn rows_of_key(&self, index: IndexId, key: &[u8], below: RowId) -> Result<RowsOfKey> {
         let state = self.state.load();
         let mut sources = memtable_sources(&state, index, false, below);
-        if let Some(row) = below.get().checked_sub(1) {
-            let probe = Probe::new(index, key, RowId::new(row));
-            for run in state.runs() {
-                if run.may_contain(&probe)? {
-                    sources.push(Source::Run(RunCursor::new(Arc::clone(run), false, Access::Point)));
-                }
+        // Not from the key's start: a hot key may have many rows that are too new.
+        let start =
+            PositionBuf { prefix: prefix_of(index, key), row: RowId::new(below.get().saturating_sub(1)) };
+        let probe = Probe::new(index, key, start.row);
+        for run in state.runs() {
+            if run.may_contain(&probe)? {
+                sources.push(Source::Run(RunCursor::new(Arc::clone(run), false, Access::Point)));
             }
         }
-        let (start, end) = limits(index, Bound::Included(key), Bound::Included(key), false);
+        let end = Limit::upper(index, Bound::Included(key));
+        let start = Some(Limit { at: start, inclusive: true });
         Ok(RowsOfKey::new(Merge::new(sources, start, end, false, below)))
     }
 
@@ -229,7 +244,7 @@ impl IndexTree {
         let state = self.state.load();
         let mut sources = memtable_sources(&state, index, reverse, below);
         let runs = state.runs();
-        sources.extend(runs.map(|run| Source::Run(RunCursor::new(Arc::clone(run), reverse, Access::Scan))));
+        sources.extend(runs.map(|run| Source::Run(RunCursor::new(Arc::clone(run), reverse, Access::Point))));
         let (lower, upper) = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
         let (start, end) = limits(index, lower, upper, reverse);
         RangeCursor::new(Merge::new(sources, start, end, reverse, below))
@@ -260,20 +275,23 @@ impl IndexTree {
     /// where one overlaps those before it in the list, it must hold the larger rows. All must hold larger rows
     /// than the tree has for their keys.
     ///
-    /// Returns the metas with their place. They enter the manifest by the next flush past them, which must move the
+    /// Tables that are in the tree already stay where they are. Returns the metas of the others with their place.
+    /// They enter the manifest by the next flush past them, which must move the
     /// journal start beyond their commit record in the same edit: else replay would put older entries above them.
     ///
     /// # Errors
     /// `CorruptBlock` where a meta's bounds are none; then nothing is adopted.
     pub fn adopt(&self, tables: Vec<SsTableMeta>) -> Result<Vec<SsTableMeta>> {
+        let mut writer = self.writer.lock();
+        let mut placed = self.state.load().version.placed();
         let mut opened = Vec::with_capacity(tables.len());
         for meta in &tables {
-            opened.push(Arc::new(open_table(&self.cache, meta)?));
+            if placed.iter().all(|at| at.table.block() != meta.block) {
+                opened.push(Arc::new(open_table(&self.cache, meta)?));
+            }
         }
-        let mut writer = self.writer.lock();
         self.seal_locked(&mut writer);
         let state = self.state.load();
-        let mut placed = state.version.placed();
         let mut metas = Vec::with_capacity(tables.len());
         let mut last: Option<Arc<SsTable>> = None;
         let mut sequence = 0;
@@ -357,6 +375,11 @@ impl IndexTree {
     /// The tables as they are now.
     pub fn version(&self) -> Arc<Version> {
         Arc::clone(&self.state.load().version)
+    }
+
+    /// The memory held back for a flush; locked until the flush is over.
+    pub(crate) fn flush_reserve(&self) -> MutexGuard<'_, Option<Reservation>> {
+        self.flush_reserve.lock()
     }
 
     /// The sealed memtables below `boundary`, oldest first.

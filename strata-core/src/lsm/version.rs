@@ -129,6 +129,11 @@ impl Version {
         self.placed().iter().map(|at| at.table.meta(at.level, at.sequence)).collect()
     }
 
+    /// Runs of level 0: what every lookup may have to search. Many of them mean that compaction lags behind.
+    pub fn level_0_runs(&self) -> usize {
+        self.level_0.len()
+    }
+
     /// Entries of all tables, those of dead rows included.
     pub fn entries(&self) -> u64 {
         self.placed().iter().map(|at| at.table.entries()).sum()

@@ -13,3 +13,6 @@
 
 pub mod plan;
 pub mod run;
+
+#[cfg(test)]
+mod tests;

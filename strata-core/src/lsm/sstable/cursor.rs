@@ -13,11 +13,15 @@ use crate::lsm::sstable::index_block::IndexBlock;
 use crate::lsm::sstable::table::SsTable;
 use crate::lsm::version::Run;
 
+/// From this block on, a walk counts as a scan to the page cache.
+const BLOCKS_OF_A_SCAN: u32 = 16;
+
 /// A cursor over the tables of one run. Owns what it reads from; holds no lock.
 pub(crate) struct RunCursor {
     run: Arc<Run>,
     reverse: bool,
     access: Access,
+    blocks_read: u32,
     table: usize,
     place: Option<Place>,
     batch: EntryBatch,
@@ -47,7 +51,16 @@ enum Part<'a> {
 impl RunCursor {
     /// A cursor that is nowhere until it is told to seek.
     pub fn new(run: Arc<Run>, reverse: bool, access: Access) -> Self {
-        Self { run, reverse, access, table: 0, place: None, batch: EntryBatch::default(), at: 0 }
+        Self {
+            run,
+            reverse,
+            access,
+            blocks_read: 0,
+            table: 0,
+            place: None,
+            batch: EntryBatch::default(),
+            at: 0,
+        }
     }
 
     /// The entry the cursor is on.
@@ -178,6 +191,10 @@ impl RunCursor {
     ) -> Result<()> {
         let Some(target) = partition.get(block_at) else { return Ok(()) };
         let block_offset = target.child.offset;
+        self.blocks_read += 1;
+        if self.blocks_read == BLOCKS_OF_A_SCAN {
+            self.access = Access::Scan;
+        }
         let block = table.data_block(target.child, self.access)?;
         let last = block.intervals() - 1;
         let interval = match part {

@@ -25,3 +25,6 @@ pub(crate) const FORMAT: u16 = 1;
 
 /// Where a payload starts in its extent.
 pub(crate) const PAYLOAD_OFFSET: u64 = 64;
+
+#[cfg(test)]
+mod tests;

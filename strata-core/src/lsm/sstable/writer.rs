@@ -30,12 +30,27 @@ pub struct SsTableWriter {
     building: Option<TableBuilder>,
     written: Vec<SsTableMeta>,
     prefix: Vec<u8>,
+    prepaid_bytes: usize,
 }
 
 impl SsTableWriter {
     /// A writer into `store`. Nothing is written or reserved before the first entry.
     pub fn new(store: Arc<dyn BlockStore>, pool: MemoryPool, options: TableOptions) -> Self {
-        Self { store, pool, options, building: None, written: Vec::new(), prefix: Vec::new() }
+        Self {
+            store,
+            pool,
+            options,
+            building: None,
+            written: Vec::new(),
+            prefix: Vec::new(),
+            prepaid_bytes: 0,
+        }
+    }
+
+    /// Tells that the caller holds a reservation of so many bytes for this writer, which it uses first.
+    pub(crate) fn prepaid(mut self, bytes: usize) -> Self {
+        self.prepaid_bytes = bytes;
+        self
     }
 
     /// Adds an entry. `row` may be an ordinal, to which the `row_base` of the table's meta is added later.
@@ -63,7 +78,7 @@ impl SsTableWriter {
         }
         let table = match &mut self.building {
             Some(table) => table,
-            empty => empty.insert(TableBuilder::new(&self.pool, entry)?),
+            empty => empty.insert(TableBuilder::new(&self.pool, self.prepaid_bytes, entry)?),
         };
         table.add(entry, &self.options)
     }
@@ -96,9 +111,15 @@ pub(crate) fn free_all(store: &dyn BlockStore, blocks: impl Iterator<Item = Bloc
     blocks.for_each(|block| store.free(block));
 }
 
+/// What an entry may take: in its block, the buffers of the last one, and the indexes of both levels.
+fn room_for(entry: Position<'_>) -> usize {
+    4 * entry.prefix.len() + 64
+}
+
 /// One table in the making.
 struct TableBuilder {
     payload: Vec<u8>,
+    prepaid_bytes: usize,
     reservation: Reservation,
     block: DataBlockBuilder,
     partition: IndexBlockBuilder,
@@ -111,11 +132,16 @@ struct TableBuilder {
 }
 
 impl TableBuilder {
-    fn new(pool: &MemoryPool, first: Position<'_>) -> Result<Self> {
-        let bytes = GROWTH_BYTES.max(4 * first.prefix.len());
+    fn new(pool: &MemoryPool, prepaid_bytes: usize, first: Position<'_>) -> Result<Self> {
+        let needed = GROWTH_BYTES.max(room_for(first));
+        let mut reservation = pool.empty("index file writer");
+        if needed > prepaid_bytes {
+            reservation.grow(needed - prepaid_bytes)?;
+        }
         Ok(Self {
             payload: Vec::new(),
-            reservation: pool.reserve("index file writer", bytes)?,
+            prepaid_bytes,
+            reservation,
             block: DataBlockBuilder::default(),
             partition: IndexBlockBuilder::default(),
             hashes: Vec::new(),
@@ -144,12 +170,13 @@ impl TableBuilder {
 
     /// Reserves what another entry may take; false where the pool has no more.
     fn make_room(&mut self, next: Position<'_>) -> bool {
-        let needed = self.size_bytes() + 4 * next.prefix.len() + 64;
-        if needed <= self.reservation.bytes() {
+        let needed = self.size_bytes() + room_for(next);
+        let held = self.prepaid_bytes + self.reservation.bytes();
+        if needed <= held {
             return true;
         }
-        let growth = GROWTH_BYTES.max(needed - self.reservation.bytes());
-        if !self.reservation.try_grow(growth) && self.reservation.grow(growth).is_err() {
+        let growth = GROWTH_BYTES.max(needed - held);
+        if self.reservation.grow(growth).is_err() {
             return false;
         }
         self.payload.reserve_exact(growth);
