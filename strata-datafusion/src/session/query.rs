@@ -15,6 +15,8 @@ use super::types::{Outcome, Parameter, RowStream, RowsTag};
 use super::{Session, Statement};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
+use crate::postgres::wire::{decode_parameter_in, null_parameter};
+use crate::postgres::zone::Zone;
 use crate::sql::names;
 use crate::sql::plan::Planner;
 
@@ -84,7 +86,7 @@ impl Session {
             plan_statement(&planner, prepared.statement(), prepared.parameter_oids())?
         };
         if !parameters.is_empty() {
-            plan = bind(plan, prepared.parameter_oids(), parameters)?;
+            plan = self.bind(plan, prepared.parameter_oids(), parameters)?;
         }
         let fields = result_fields(plan.schema());
         let changed = prepared.fields().is_some_and(|before| {
@@ -95,7 +97,33 @@ impl Session {
             return Err(SqlError::unsupported("cached plan must not change result type"));
         }
         let (schema, batches) = run::run(&self.engine, Arc::new(planner), plan, limits).await?;
-        Ok(Outcome::Rows(RowStream { fields, schema, batches, tag: RowsTag::Select }))
+        let time_zone = self.settings.get("TimeZone").into();
+        Ok(Outcome::Rows(RowStream { fields, schema, batches, tag: RowsTag::Select, time_zone }))
+    }
+}
+
+impl Session {
+    /// Puts the parameters' values into the plan.
+    fn bind(
+        &mut self,
+        plan: LogicalPlan,
+        oids: &[u32],
+        parameters: &[Parameter<'_>],
+    ) -> SqlResult<LogicalPlan> {
+        let zone = Zone::parse(self.settings.get("TimeZone")).unwrap_or(Zone::Utc);
+        let now = self.transaction()?.began.timestamp_micros();
+        let values = oids
+            .iter()
+            .zip(parameters)
+            .map(|(oid, parameter)| {
+                let value = match parameter.value {
+                    Some(bytes) => decode_parameter_in(*oid, parameter.binary, bytes, &zone, now)?,
+                    None => null_parameter(*oid)?,
+                };
+                Ok(ScalarAndMetadata::new(value, None))
+            })
+            .collect::<SqlResult<Vec<_>>>()?;
+        Ok(plan.with_param_values(ParamValues::List(values))?)
     }
 }
 
@@ -142,20 +170,4 @@ fn parameter_types(plan: &LogicalPlan, given: &[u32]) -> SqlResult<Vec<u32>> {
         }
     }
     Ok(types)
-}
-
-/// Puts the parameters' values into the plan.
-fn bind(plan: LogicalPlan, oids: &[u32], parameters: &[Parameter<'_>]) -> SqlResult<LogicalPlan> {
-    let values = oids
-        .iter()
-        .zip(parameters)
-        .map(|(oid, parameter)| {
-            let value = match parameter.value {
-                Some(bytes) => crate::postgres::wire::decode_parameter(*oid, parameter.binary, bytes)?,
-                None => crate::postgres::wire::null_parameter(*oid)?,
-            };
-            Ok(ScalarAndMetadata::new(value, None))
-        })
-        .collect::<SqlResult<Vec<_>>>()?;
-    Ok(plan.with_param_values(ParamValues::List(values))?)
 }

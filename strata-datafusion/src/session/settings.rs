@@ -57,7 +57,7 @@ parameters![
         false,
         "Whether \\' is allowed in literals."
     ),
-    ("bytea_output", "hex", Kind::OneOf(&["hex", "escape"]), false, "The text format of bytea."),
+    ("bytea_output", "hex", Kind::OneOf(&["hex"]), false, "The text format of bytea."),
     ("check_function_bodies", "on", Kind::Bool, false, "No effect."),
     ("client_encoding", "UTF8", Kind::Encoding, true, "The client's character set: always UTF8."),
     (

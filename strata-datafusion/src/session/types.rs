@@ -47,6 +47,8 @@ pub struct RowStream {
     pub batches: BoxStream<'static, Result<RecordBatch, SqlError>>,
     /// What the command tag says.
     pub tag: RowsTag,
+    /// The zone that timestamps are shown in.
+    pub time_zone: Arc<str>,
 }
 
 /// The command tag that follows rows.

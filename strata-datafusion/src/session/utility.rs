@@ -352,6 +352,7 @@ pub(super) fn text_rows(columns: &[(&str, Vec<String>)], tag: &str) -> SqlResult
         schema,
         batches: futures::stream::iter([Ok(batch)]).boxed(),
         tag: RowsTag::Fixed(tag.to_owned()),
+        time_zone: "UTC".into(),
     }))
 }
 

@@ -1,5 +1,10 @@
 //! Values on the wire, in Postgres' text and binary formats.
 
+mod binary;
+pub mod column;
+mod encoder;
 mod parameter;
 
-pub use parameter::{decode_parameter, null_parameter};
+pub use column::TextColumn;
+pub use encoder::RowEncoder;
+pub use parameter::{decode_parameter, decode_parameter_in, null_parameter};
