@@ -6,14 +6,21 @@
 
 pub mod block;
 pub mod cache;
+pub mod catalog;
+pub mod check;
+mod database;
 pub mod error;
 pub mod heap;
 pub mod ids;
 pub mod journal;
 pub mod lsm;
+pub mod maintenance;
 pub mod manifest;
 pub mod memory;
 pub mod row;
+pub mod table;
+pub mod txn;
 pub mod vfs;
 
+pub use database::{Database, DatabaseStats, Options};
 pub use error::{Error, ErrorKind, Result};

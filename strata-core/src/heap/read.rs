@@ -1,10 +1,12 @@
 //! What a snapshot sees of a heap. Nothing here takes a lock.
 
-use super::segment::Image;
-use super::{Heap, Mark, SegmentView, StoredRow};
+use std::sync::Arc;
+
+use super::segment::{ColumnImage, Image, SegmentEntry};
+use super::{Heap, Mark, Marks, SegmentView, StoredRow};
 use crate::cache::Access;
 use crate::error::{Error, Result};
-use crate::ids::{RowId, SegmentId, Timestamp};
+use crate::ids::{BlockId, RowId, SegmentId, Timestamp};
 
 impl Heap {
     /// The RowId below which a snapshot sees the inserts.
@@ -85,6 +87,14 @@ impl Heap {
                 SegmentView::new(self.env.clone(), entry, slots, snapshot)
             })
             .collect()
+    }
+
+    /// A column block that no commit has adopted yet, for the transaction that wrote it: all of its rows are live.
+    pub fn unadopted_segment(&self, segment: SegmentId, block: BlockId, slots: u32) -> SegmentView {
+        let image = ColumnImage::new(self.env.clone(), self.handle(block), slots, slots);
+        let marks = Arc::new(Marks::new(self.id, segment, None, 0));
+        let entry = SegmentEntry { id: segment, image: Image::Column(Arc::new(image)), marks };
+        SegmentView::new(self.env.clone(), Arc::new(entry), slots, Timestamp::new(u64::MAX))
     }
 
     /// One segment as a snapshot sees it; `None` where it has no rows for it.

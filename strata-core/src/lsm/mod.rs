@@ -42,6 +42,7 @@ mod memtable_cursor;
 mod merge;
 mod options;
 mod sstable;
+mod table_merge;
 mod tree;
 mod version;
 
@@ -59,6 +60,7 @@ pub use memtable::ENTRY_OVERHEAD_BYTES;
 pub use merge::{RangeCursor, RowsOfKey};
 pub use options::{LsmOptions, TableOptions};
 pub use sstable::writer::SsTableWriter;
+pub use table_merge::TableMerge;
 pub use tree::IndexTree;
 pub use version::{LEVELS, Version, VersionChange};
 

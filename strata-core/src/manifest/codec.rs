@@ -1,6 +1,6 @@
 //! Edits as bytes: a tag, then fields of fixed width, little-endian; byte strings and lists behind a `u32` count.
 
-use crate::ids::{BlockId, HeapId, Lsn, RowId, SegmentId, Timestamp};
+use crate::ids::{BlockId, HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp};
 use crate::manifest::edit::{Counters, Edit, HotPageMeta, SegmentImage, SsTableMeta};
 
 const ADD_SSTABLE: u8 = 1;
@@ -12,6 +12,8 @@ const PUT_MARKS: u8 = 6;
 const PUT_HEAP: u8 = 7;
 const JOURNAL_START: u8 = 8;
 const COUNTERS: u8 = 9;
+const INDEX_FLUSHED: u8 = 10;
+const LOAD_ADOPTED: u8 = 11;
 
 const IMAGE_DROPPED: u8 = 0;
 const IMAGE_HOT: u8 = 1;
@@ -64,6 +66,15 @@ pub(super) fn encode(edit: &Edit, out: &mut Vec<u8>) {
         Edit::JournalStart(lsn) => {
             out.push(JOURNAL_START);
             put_u64(out, lsn.get());
+        }
+        Edit::IndexFlushed(lsn) => {
+            out.push(INDEX_FLUSHED);
+            put_u64(out, lsn.get());
+        }
+        Edit::LoadAdopted { load, record_end } => {
+            out.push(LOAD_ADOPTED);
+            put_u64(out, load.get());
+            put_u64(out, record_end.get());
         }
         Edit::Counters(counters) => {
             out.push(COUNTERS);
@@ -201,6 +212,10 @@ impl<'a> Reader<'a> {
                 Edit::PutHeap { heap: self.heap()?, row_end: RowId::new(self.u64()?), live_rows: self.u64()? }
             }
             JOURNAL_START => Edit::JournalStart(Lsn::new(self.u64()?)),
+            INDEX_FLUSHED => Edit::IndexFlushed(Lsn::new(self.u64()?)),
+            LOAD_ADOPTED => {
+                Edit::LoadAdopted { load: LoadId::new(self.u64()?), record_end: Lsn::new(self.u64()?) }
+            }
             COUNTERS => Edit::Counters(self.counters()?),
             _ => return Err("an edit of a kind that this program does not know"),
         })

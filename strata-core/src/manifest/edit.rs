@@ -1,6 +1,6 @@
 //! What an edit can say.
 
-use crate::ids::{BlockId, HeapId, Lsn, RowId, SegmentId, Timestamp};
+use crate::ids::{BlockId, HeapId, IndexId, LoadId, Lsn, RowId, SegmentId, Timestamp};
 
 /// One sorted run of index entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,13 @@ pub struct SsTableMeta {
     pub smallest: Vec<u8>,
     /// Its last physical key.
     pub largest: Vec<u8>,
+}
+
+impl SsTableMeta {
+    /// The index of its first entry; `None` where the key is too short to have one.
+    pub fn index(&self) -> Option<IndexId> {
+        self.smallest.first_chunk::<4>().map(|bytes| IndexId::new(u32::from_be_bytes(*bytes)))
+    }
 }
 
 /// One row page of a hot segment.
@@ -116,8 +123,17 @@ pub enum Edit {
         /// Its rows that are not marked.
         live_rows: u64,
     },
-    /// Moves the journal start forward.
+    /// Moves the journal start forward. Loads whose records end there are forgotten: replay cannot meet them.
     JournalStart(Lsn),
+    /// All index entries of records that end here or before are in SSTables.
+    IndexFlushed(Lsn),
+    /// The blocks and files of a bulk load are named by the manifest: replay passes its part of the record over.
+    LoadAdopted {
+        /// The load.
+        load: LoadId,
+        /// Where its record ends.
+        record_end: Lsn,
+    },
     /// Raises counters.
     Counters(Counters),
 }

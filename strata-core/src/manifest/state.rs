@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{BlockId, HeapId, Lsn, RowId, SegmentId};
+use crate::ids::{BlockId, HeapId, LoadId, Lsn, RowId, SegmentId};
 use crate::manifest::edit::{Counters, Edit, SegmentImage, SsTableMeta};
 
 /// All that the manifest knows.
@@ -16,6 +16,10 @@ pub struct ManifestState {
     pub journal_start: Lsn,
     /// The highest journal position whose effects the blocks contain.
     pub journal_lsn: Lsn,
+    /// Index entries of records that end here or before are in SSTables.
+    pub index_flushed: Lsn,
+    /// Bulk loads that the state has, by where their records end; those before the journal's start are forgotten.
+    pub loads: BTreeMap<LoadId, Lsn>,
     /// What is never handed out again.
     pub counters: Counters,
 }
@@ -92,6 +96,19 @@ impl ManifestState {
                     return Err(format!("journal start {start} is outside {from} to {to}"));
                 }
                 self.journal_start = *start;
+                self.loads.retain(|_, record_end| *record_end > *start);
+            }
+            Edit::IndexFlushed(flushed) => {
+                if *flushed < self.index_flushed {
+                    return Err(format!(
+                        "index entries were flushed to {}, not {flushed}",
+                        self.index_flushed
+                    ));
+                }
+                self.index_flushed = *flushed;
+            }
+            Edit::LoadAdopted { load, record_end } => {
+                self.loads.insert(*load, *record_end);
             }
             Edit::Counters(counters) => self.counters.raise(counters),
         }
@@ -145,7 +162,13 @@ impl ManifestState {
 
     /// The edits that make this state out of nothing.
     pub fn snapshot(&self) -> Vec<Edit> {
-        let mut edits = vec![Edit::JournalStart(self.journal_start), Edit::Counters(self.counters)];
+        let mut edits = vec![
+            Edit::JournalStart(self.journal_start),
+            Edit::IndexFlushed(self.index_flushed),
+            Edit::Counters(self.counters),
+        ];
+        let loads = self.loads.iter();
+        edits.extend(loads.map(|(&load, &record_end)| Edit::LoadAdopted { load, record_end }));
         edits.extend(self.sstables.iter().cloned().map(Edit::AddSsTable));
         for (&heap, state) in &self.heaps {
             edits.push(Edit::CreateHeap(heap));

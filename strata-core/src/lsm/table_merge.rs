@@ -1,0 +1,45 @@
+//! The entries of sorted files that are in no tree yet: a bulk load's runs on their way to one.
+
+use std::sync::Arc;
+
+use super::key::split_prefix;
+use super::merge::{Merge, Source};
+use super::sstable::cursor::RunCursor;
+use super::tree::open_table;
+use super::version::Run;
+use crate::cache::{Access, PageCache};
+use crate::error::Result;
+use crate::ids::RowId;
+use crate::manifest::SsTableMeta;
+
+/// Merges runs, each a list of tables that do not overlap, in ascending order: keys ascending, rows descending
+/// within a key, as the files hold them (ordinals of a load stay such).
+pub struct TableMerge {
+    merge: Merge,
+}
+
+impl TableMerge {
+    /// A merge of these runs. Reads nothing before the first [`next`](Self::next).
+    ///
+    /// # Errors
+    /// `CorruptBlock` where a table's bounds are none.
+    pub fn open(cache: &Arc<PageCache>, runs: &[Vec<SsTableMeta>]) -> Result<Self> {
+        let mut sources = Vec::with_capacity(runs.len());
+        for run in runs.iter().filter(|run| !run.is_empty()) {
+            let tables =
+                run.iter().map(|meta| open_table(cache, meta).map(Arc::new)).collect::<Result<_>>()?;
+            sources.push(Source::Run(RunCursor::new(Arc::new(Run::new(0, tables)), false, Access::Scan)));
+        }
+        Ok(Self { merge: Merge::new(sources, None, None, false, RowId::MAX) })
+    }
+
+    /// The next key and row. After an error there is none.
+    ///
+    /// # Errors
+    /// `CorruptBlock`, `Io`, `OutOfMemory`.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<(&[u8], RowId)>> {
+        let entry = self.merge.next()?;
+        Ok(entry.and_then(|entry| Some((split_prefix(entry.prefix)?.1, entry.row))))
+    }
+}

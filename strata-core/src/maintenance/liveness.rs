@@ -1,0 +1,60 @@
+//! Which index entries are garbage: compaction asks the heap (rule 3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Maintainer;
+use crate::catalog::Catalog;
+use crate::catalog::system::SystemTable;
+use crate::heap::{Heap, Horizon};
+use crate::ids::{HeapId, IndexId, RowId};
+use crate::lsm::Liveness;
+
+/// The heaps and the horizon at one instant. A version that is garbage stays so.
+pub(super) struct HeapLiveness {
+    heap_of: HashMap<IndexId, Arc<Heap>>,
+    horizon: Horizon,
+}
+
+impl Liveness for HeapLiveness {
+    fn is_garbage(&self, index: IndexId, row: RowId) -> bool {
+        self.heap_of.get(&index).is_some_and(|heap| heap.is_garbage(row, &self.horizon))
+    }
+
+    fn index_exists(&self, index: IndexId) -> bool {
+        self.heap_of.contains_key(&index)
+    }
+}
+
+impl Maintainer {
+    /// The catalogs that some snapshot, or a commit that is not published yet, sees.
+    pub(super) fn visible_catalogs(&self, horizon: &Horizon) -> Vec<Arc<Catalog>> {
+        let timestamps = horizon.live.iter().copied().chain([horizon.published]);
+        let mut catalogs: Vec<_> = timestamps.map(|timestamp| self.shared.catalog.at(timestamp)).collect();
+        catalogs.push(self.shared.catalog.latest());
+        catalogs.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        catalogs
+    }
+
+    pub(super) fn liveness(&self) -> HeapLiveness {
+        let horizon = self.shared.store.snapshots.horizon();
+        let mut heap_of = HashMap::new();
+        for catalog in self.visible_catalogs(&horizon) {
+            for table in catalog.tables() {
+                let heap = self.shared.store.heaps.get_or_create(table.heap);
+                heap_of.extend(table.indexes.iter().map(|index| (index.id, heap.clone())));
+            }
+        }
+        HeapLiveness { heap_of, horizon }
+    }
+
+    /// The heaps that some catalog in use names; the others belonged to dropped or truncated tables.
+    pub(super) fn used_heaps(&self, horizon: &Horizon) -> std::collections::HashSet<HeapId> {
+        let mut heaps: std::collections::HashSet<HeapId> =
+            SystemTable::ALL.iter().map(|table| table.heap()).collect();
+        for catalog in self.visible_catalogs(horizon) {
+            heaps.extend(catalog.tables().map(|table| table.heap));
+        }
+        heaps
+    }
+}

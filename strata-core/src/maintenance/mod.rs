@@ -1,0 +1,132 @@
+//! Background work: flush, compaction, checkpoint, freeze, reclamation.
+//!
+//! Each kind of work is a *step*: [`Maintainer::step`] looks at the state, does the most urgent one that is due and
+//! says which. A database runs steps on a thread of its own, or, opened with [`MaintenanceMode::Manual`], whenever its
+//! user asks, so that a simulation has no threads. Steps run one at a time; commits and readers go on meanwhile.
+//!
+//! Every step that changes what the manifest says follows one order: write blocks, sync them, wait until the journal
+//! is durable up to what they contain (rule 6), commit one manifest edit, install the change in memory.
+//!
+//! Bulk loads become permanent with the first flush or checkpoint after them and before any step that could
+//! free their blocks: a replay that met their record again would adopt foreign bytes (TRAPS: Extents).
+
+mod checkpoint;
+mod compaction;
+mod flush;
+mod liveness;
+mod options;
+mod reclaim;
+mod thread;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use options::{MaintenanceMode, MaintenanceOptions};
+pub use thread::MaintenanceThread;
+
+use crate::error::Result;
+use crate::ids::{HeapId, SegmentId};
+use crate::table::Shared;
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Memtables became SSTables.
+    Flush,
+    /// SSTables were merged.
+    Compaction,
+    /// The journal's start moved up.
+    Checkpoint,
+    /// A cooled segment became a column block, a sparse one was rewritten, or a dead one was dropped.
+    Reclaim,
+    /// Nothing was due.
+    Idle,
+}
+
+/// No step runs while this is held.
+pub(crate) struct Pause<'a> {
+    _turn: parking_lot::MutexGuard<'a, ()>,
+}
+
+/// Does maintenance, one step at a time.
+pub struct Maintainer {
+    shared: Arc<Shared>,
+    options: MaintenanceOptions,
+    /// Steps take turns, whoever asks for them.
+    turn: Mutex<()>,
+    /// Segments that could not be worked on until the next checkpoint.
+    skipped: Mutex<HashMap<HeapId, BTreeSet<SegmentId>>>,
+}
+
+impl Maintainer {
+    /// A maintainer of this database.
+    pub fn new(shared: Arc<Shared>, options: MaintenanceOptions) -> Self {
+        Self { shared, options, turn: Mutex::new(()), skipped: Mutex::default() }
+    }
+
+    /// Does the most urgent work that is due.
+    ///
+    /// # Errors
+    /// `DiskFull`, `OutOfMemory` and others that a later step may not meet; after `Poisoned` none will succeed.
+    pub fn step(&self) -> Result<Step> {
+        let _turn = self.turn.lock();
+        self.shared.store.check_writable()?;
+        self.prune();
+        if self.flush_is_due() {
+            self.flush()?;
+            return Ok(Step::Flush);
+        }
+        if self.compact_once()? {
+            return Ok(Step::Compaction);
+        }
+        if self.journal_bytes() >= self.options.journal_bytes {
+            self.checkpoint_now()?;
+            return Ok(Step::Checkpoint);
+        }
+        if self.reclaim_once(self.options.freeze_idle_segments, false)? {
+            return Ok(Step::Reclaim);
+        }
+        Ok(Step::Idle)
+    }
+
+    /// Makes everything committed so far part of the manifest, so that opening replays nothing of it.
+    pub fn checkpoint(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        self.shared.store.check_writable()?;
+        self.checkpoint_now()
+    }
+
+    /// Does all the work there is: freezes every sealed segment, drops garbage, compacts, checkpoints. VACUUM.
+    pub fn run_to_end(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        self.shared.store.check_writable()?;
+        self.prune();
+        self.flush()?;
+        while self.compact_once()? {}
+        self.checkpoint_now()?;
+        while self.reclaim_once(true, true)? {}
+        self.compact_all()?;
+        self.checkpoint_now()
+    }
+
+    /// Keeps steps from running until the value is dropped.
+    pub(crate) fn pause(&self) -> Pause<'_> {
+        Pause { _turn: self.turn.lock() }
+    }
+
+    fn prune(&self) {
+        let horizon = self.shared.store.snapshots.horizon();
+        let oldest = horizon.live.first().copied().unwrap_or(horizon.published).min(horizon.published);
+        self.shared.catalog.prune(oldest);
+        for heap in self.shared.store.heaps.all() {
+            heap.prune(&horizon.live, horizon.published);
+        }
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        let start = self.shared.store.manifest.state().journal_start;
+        self.shared.store.journal.end().get().saturating_sub(start.get())
+    }
+}

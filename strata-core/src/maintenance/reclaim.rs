@@ -1,0 +1,150 @@
+//! Freezing cooled segments, rewriting sparse ones, dropping dead ones, and giving dropped tables' space back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Maintainer;
+use crate::catalog::system::SystemTable;
+use crate::error::Result;
+use crate::heap::{Heap, Horizon, SegmentChange, SegmentStatus};
+use crate::ids::{HeapId, RowId, SegmentId};
+use crate::manifest::Edit;
+use crate::row::Schema;
+
+/// What to do with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SegmentWork {
+    /// Nobody sees a row of it: its space goes.
+    Drop(SegmentId),
+    /// Encode it into columns, without what nobody sees.
+    Freeze(SegmentId),
+}
+
+/// The most useful thing to do with the segments of one heap, if anything: a pure function of their state.
+///
+/// A hot segment whose rows are dying anyway is not encoded: once more than half is garbage it waits to be
+/// dropped, unless `all`. A frozen one is rewritten when half of what it holds is garbage.
+fn plan(statuses: &[SegmentStatus], freeze: bool, all: bool) -> Option<SegmentWork> {
+    let sealed = || statuses.iter().filter(|status| status.sealed);
+    // Rows that are in the image and garbage; `rows` already leaves out what an earlier rewrite reclaimed.
+    if let Some(dead) = sealed().find(|status| status.garbage >= status.rows) {
+        return Some(SegmentWork::Drop(dead.segment));
+    }
+    let hot = sealed().find(|status| !status.frozen && freeze && (all || status.garbage * 2 <= status.rows));
+    if let Some(hot) = hot {
+        return Some(SegmentWork::Freeze(hot.segment));
+    }
+    let sparse = |status: &&SegmentStatus| {
+        status.frozen && status.garbage > 0 && (status.garbage * 2 >= status.rows || all)
+    };
+    sealed().find(sparse).map(|status| SegmentWork::Freeze(status.segment))
+}
+
+impl Maintainer {
+    /// Does one piece of reclamation if there is one.
+    pub(super) fn reclaim_once(&self, freeze: bool, all: bool) -> Result<bool> {
+        if self.drop_unused_heap()? {
+            return Ok(true);
+        }
+        let horizon = self.shared.store.snapshots.horizon();
+        let schemas = self.schemas();
+        for heap in self.shared.store.heaps.all() {
+            let Some(schema) = schemas.get(&heap.id()) else { continue };
+            let statuses = heap.segment_statuses(&horizon);
+            let skipped = self.skipped.lock().get(&heap.id()).cloned().unwrap_or_default();
+            let statuses: Vec<_> =
+                statuses.into_iter().filter(|status| !skipped.contains(&status.segment)).collect();
+            let Some(work) = plan(&statuses, freeze, all) else { continue };
+            if !self.reclaim_segment(&heap, work, schema, &horizon)? {
+                // What stood in the way (rows that the manifest does not have yet) goes with a checkpoint.
+                let (SegmentWork::Drop(segment) | SegmentWork::Freeze(segment)) = work;
+                self.skipped.lock().entry(heap.id()).or_default().insert(segment);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn reclaim_segment(
+        &self,
+        heap: &Arc<Heap>,
+        work: SegmentWork,
+        schema: &Schema,
+        horizon: &Horizon,
+    ) -> Result<bool> {
+        let change: Option<SegmentChange> = match work {
+            SegmentWork::Drop(segment) => heap.drop_garbage(segment, horizon)?,
+            SegmentWork::Freeze(segment) => heap.freeze(segment, schema, horizon)?,
+        };
+        let Some(change) = change else { return Ok(false) };
+        // The rows in the new image may have been applied by commits that are not durable yet.
+        let contains = self.shared.store.journal.end();
+        self.commit_edits(contains, change.edits)?;
+        change.install.run();
+        Ok(true)
+    }
+
+    fn schemas(&self) -> HashMap<HeapId, Schema> {
+        let catalog = self.shared.catalog.latest();
+        let system = SystemTable::ALL.iter().map(|table| (table.heap(), table.schema().clone()));
+        catalog.tables().map(|table| (table.heap, table.schema.clone())).chain(system).collect()
+    }
+
+    /// Drops the heap of a table that no snapshot's catalog has. Loads must be permanent first: see the module.
+    fn drop_unused_heap(&self) -> Result<bool> {
+        let store = &self.shared.store;
+        let horizon = store.snapshots.horizon();
+        let used = self.used_heaps(&horizon);
+        let unused = store
+            .heaps
+            .all()
+            .into_iter()
+            .find(|heap| !used.contains(&heap.id()) && !self.may_be_committed_to(heap));
+        let Some(heap) = unused else { return Ok(false) };
+        if store.with_section(|section| section.pending_loads.iter().any(|load| load.heap == heap.id())) {
+            self.flush()?;
+        }
+        if store.manifest.state().heaps.contains_key(&heap.id()) {
+            self.commit_edits(store.journal.end(), vec![Edit::DropHeap(heap.id())])?;
+        }
+        store.heaps.remove(heap.id());
+        heap.retire();
+        Ok(true)
+    }
+
+    /// Whether the heap is one that a transaction has made (CREATE TABLE, TRUNCATE) and not committed.
+    fn may_be_committed_to(&self, heap: &Heap) -> bool {
+        heap.next_row() == RowId::ZERO && heap.id().get() >= self.shared.catalog.latest().counters().heap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(segment: u64, frozen: bool, rows: u32, garbage: u32) -> SegmentStatus {
+        let segment = SegmentId::new(segment);
+        SegmentStatus { segment, sealed: true, frozen, slots: 65_536, rows, garbage, bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn the_dead_go_first_and_the_dying_are_not_encoded() {
+        let hot = status(1, false, 65_536, 0);
+        let dead = status(2, false, 65_536, 65_536);
+        assert_eq!(plan(&[hot, dead], true, false), Some(SegmentWork::Drop(dead.segment)));
+        assert_eq!(plan(&[hot], true, false), Some(SegmentWork::Freeze(hot.segment)));
+        assert_eq!(plan(&[hot], false, false), None);
+        let dying = status(3, false, 65_536, 60_000);
+        assert_eq!(plan(&[dying], true, false), None);
+        assert_eq!(plan(&[dying], true, true), Some(SegmentWork::Freeze(dying.segment)));
+    }
+
+    #[test]
+    fn a_frozen_segment_is_rewritten_when_half_of_it_is_garbage() {
+        assert_eq!(plan(&[status(1, true, 60_000, 20_000)], true, false), None);
+        let sparse = status(1, true, 60_000, 30_000);
+        assert_eq!(plan(&[sparse], true, false), Some(SegmentWork::Freeze(sparse.segment)));
+        let open = SegmentStatus { sealed: false, ..sparse };
+        assert_eq!(plan(&[open], true, true), None);
+    }
+}

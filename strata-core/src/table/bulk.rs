@@ -1,0 +1,289 @@
+//! Bulk load: rows straight into column blocks, keys into sorted index files.
+//!
+//! Blocks and files hold *ordinals relative to the load* (`segment << 16 | slot`, from 0); the commit adopts them at
+//! a segment boundary and adds the base. The load holds `ShareRowExclusive` on the table, so that no other writer
+//! of it is in flight and its uniqueness check, made against the newest version of each key, holds at commit.
+//! Loads of less than [`MIN_ROWS`] go in as ordinary rows.
+//!
+//! Memory stays bounded: a segment of rows, a run of keys for each index.
+
+use std::ops::Bound::Unbounded;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+
+use super::key_sorter::KeySorter;
+use super::keys::encode_index_key;
+use super::transaction::Transaction;
+use crate::block::{BlockKind, ReleaseBlock};
+use crate::catalog::TableDef;
+use crate::error::{Error, Result};
+use crate::heap::column;
+use crate::ids::{BlockId, ColumnId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId};
+use crate::memory::Reservation;
+use crate::row::{ColumnReader, ColumnType, Datum};
+use crate::txn::{BulkPart, TableLockMode};
+
+/// Loads below this many rows take the row path.
+pub const MIN_ROWS: usize = 16_384;
+/// A segment ends early at so many bytes of Arrow data.
+const SEGMENT_BYTES: usize = 64 << 20;
+
+/// A bulk load in progress. Dropped before [`finish`](Self::finish), it leaves nothing behind.
+pub struct BulkLoad<'t> {
+    transaction: &'t Transaction,
+    table: Arc<TableDef>,
+    pending: Vec<Vec<ArrayRef>>,
+    pending_rows: usize,
+    pending_bytes: Reservation,
+    sorters: Vec<KeySorter>,
+    blocks: Vec<(BlockId, u32)>,
+}
+
+impl Transaction {
+    /// Begins a bulk load into a table, waiting for other writers of the table to end.
+    ///
+    /// # Errors
+    /// `NotFound`, `Deadlock`.
+    pub async fn bulk_load(&self, table: TableId) -> Result<BulkLoad<'_>> {
+        self.lock_table(table, TableLockMode::ShareRowExclusive).await?;
+        let table = self.newest_catalog().table(table)?.clone();
+        let pending_bytes = self.shared().store.pool.reserve("bulk load", 0)?;
+        let cache = &self.shared().store.cache;
+        let sorters = table.indexes.iter();
+        let sorters = sorters.map(|index| KeySorter::new(cache.clone(), table.clone(), index.clone()));
+        let sorters = sorters.collect::<Result<_>>()?;
+        Ok(BulkLoad {
+            transaction: self,
+            table,
+            pending: Vec::new(),
+            pending_rows: 0,
+            pending_bytes,
+            sorters,
+            blocks: Vec::new(),
+        })
+    }
+}
+
+impl BulkLoad<'_> {
+    /// The table as it is locked.
+    pub fn table(&self) -> &Arc<TableDef> {
+        &self.table
+    }
+
+    /// Adds rows: a column for each live column of the table, in order, of the types of
+    /// [`arrow_type`](crate::row::arrow_type).
+    ///
+    /// # Errors
+    /// `Invalid` for columns that do not fit, `NotNull`, `DuplicateKey` within the load, `DiskFull`, `OutOfMemory`.
+    pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.check(batch)?;
+        let mut offset = 0;
+        while offset < batch.num_rows() {
+            let room = SLOTS_PER_SEGMENT as usize - self.pending_rows;
+            let rows = room.min(batch.num_rows() - offset);
+            let slice = batch.slice(offset, rows);
+            let bytes = slice
+                .columns()
+                .iter()
+                .map(|array| array.to_data().get_slice_memory_size().unwrap_or(0))
+                .sum();
+            self.pending_bytes.grow(bytes)?;
+            self.pending.push(slice.columns().to_vec());
+            self.pending_rows += rows;
+            offset += rows;
+            if self.pending_rows == SLOTS_PER_SEGMENT as usize || self.pending_bytes.bytes() >= SEGMENT_BYTES
+            {
+                self.write_segment()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, batch: &RecordBatch) -> Result<()> {
+        let live: Vec<_> = self.table.schema.live().collect();
+        if live.len() != batch.num_columns() {
+            let message = format!("{} columns for a table of {}", batch.num_columns(), live.len());
+            return Err(Error::Invalid(message));
+        }
+        for (column, array) in live.iter().zip(batch.columns()) {
+            let expected = crate::row::arrow_type(&column.column_type);
+            if *array.data_type() != expected {
+                let found = array.data_type();
+                return Err(Error::Invalid(format!("column \"{}\" is {expected}, not {found}", column.name)));
+            }
+            if !column.nullable && array.null_count() > 0 {
+                return Err(Error::NotNull { column: column.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the load; its rows are part of the transaction from here on. Returns how many there are.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and `DuplicateKey` against the table.
+    pub async fn finish(mut self) -> Result<u64> {
+        if self.blocks.is_empty() && self.pending_rows < MIN_ROWS {
+            return self.insert_rows().await;
+        }
+        self.write_segment()?;
+        let mut tables = Vec::new();
+        let sorters = std::mem::take(&mut self.sorters);
+        for (sorter, index) in sorters.into_iter().zip(&self.table.indexes) {
+            let files = sorter.finish()?;
+            let checked = if index.unique { self.check_against_table(index.id, &files) } else { Ok(()) };
+            tables.extend(files);
+            if let Err(error) = checked {
+                self.give_back(&tables);
+                return Err(error);
+            }
+        }
+        let load = self.transaction.shared().next_load();
+        let part = BulkPart::new(load, self.table.heap, std::mem::take(&mut self.blocks), tables, false);
+        let rows = part.rows;
+        self.transaction.add_load(part);
+        Ok(rows)
+    }
+
+    async fn insert_rows(&mut self) -> Result<u64> {
+        let rows = self.pending_rows as u64;
+        for columns in std::mem::take(&mut self.pending) {
+            let live: Vec<_> = self.table.schema.live().cloned().collect();
+            let count = columns.first().map_or(0, |column| column.len());
+            for place in 0..count {
+                let mut values = vec![Datum::Null; self.table.schema.columns.len()];
+                for (column, array) in live.iter().zip(&columns) {
+                    let value = crate::row::datum_at(array.as_ref(), place, &column.column_type)?;
+                    values[column.id.get() as usize] = value;
+                }
+                self.transaction.insert(&self.table, &values).await?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn write_segment(&mut self) -> Result<()> {
+        if self.pending_rows == 0 {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let live: Vec<(ColumnId, ColumnType)> =
+            self.table.schema.live().map(|column| (column.id, column.column_type.clone())).collect();
+        let mut columns = Vec::with_capacity(live.len());
+        for (place, (id, column_type)) in live.into_iter().enumerate() {
+            let parts: Vec<&dyn Array> = pending.iter().map(|batch| batch[place].as_ref()).collect();
+            let whole =
+                arrow_select::concat::concat(&parts).map_err(|error| Error::Invalid(error.to_string()))?;
+            columns.push((id, column_type, whole));
+        }
+        self.add_keys(&columns)?;
+        let slots = u32::try_from(self.pending_rows).expect("a segment is bounded");
+        let payload = column::encode_block(&columns, None, slots, &column::EncodeOptions::default())?;
+        let store = self.transaction.shared().store.cache.store();
+        let block = store.write(BlockKind::ColumnBlock, column::FORMAT, &payload)?;
+        self.blocks.push((block, slots));
+        self.pending_rows = 0;
+        let held = self.pending_bytes.bytes();
+        self.pending_bytes.shrink(held);
+        Ok(())
+    }
+
+    fn add_keys(&mut self, columns: &[(ColumnId, ColumnType, ArrayRef)]) -> Result<()> {
+        if self.sorters.is_empty() {
+            return Ok(());
+        }
+        let first = RowId::from_parts(SegmentId::new(self.blocks.len() as u64), 0);
+        let readers = columns
+            .iter()
+            .map(|(id, column_type, array)| Ok((*id, ColumnReader::new(array.as_ref(), column_type)?)));
+        let readers: Vec<(ColumnId, ColumnReader<'_>)> = readers.collect::<Result<_>>()?;
+        let mut values = vec![Datum::Null; self.table.schema.columns.len()];
+        let mut key = Vec::new();
+        for (sorter, index) in self.sorters.iter_mut().zip(&self.table.indexes) {
+            let keyed = |id: ColumnId| index.columns.iter().any(|column| column.column == id);
+            let readers: Vec<_> = readers.iter().filter(|(id, _)| keyed(*id)).collect();
+            for place in 0..self.pending_rows {
+                for (id, reader) in &readers {
+                    values[id.get() as usize] = reader.value(place)?.to_datum();
+                }
+                key.clear();
+                encode_index_key(&self.table, index, &values, &mut key)?;
+                sorter.add(&key, first.offset(place as u64))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_against_table(
+        &self,
+        index: crate::ids::IndexId,
+        files: &[crate::manifest::SsTableMeta],
+    ) -> Result<()> {
+        let store = &self.transaction.shared().store;
+        let writes = self.transaction.writes().read();
+        let own = writes.heap(self.table.heap);
+        let mut entries = store.tree.range(index, Unbounded, Unbounded, false, RowId::MAX);
+        if entries.next()?.is_none() && own.is_none() && writes.loads().is_empty() {
+            return Ok(());
+        }
+        let heap = store.heaps.get_or_create(self.table.heap);
+        let Some(def) = self.table.index(index) else { return Ok(()) };
+        let mut merge = crate::lsm::TableMerge::open(&store.cache, &[files.to_vec()])?;
+        while let Some((key, _)) = merge.next()? {
+            let committed = match store.tree.first(index, key, RowId::MAX)? {
+                Some(row) if own.is_some_and(|own| own.is_marked(row, writes.position())) => false,
+                Some(row) => heap.mark(row)?.is_none(),
+                None => false,
+            };
+            let in_writes = own.is_some_and(|own| {
+                let mut rows = own.rows_of_key(&(index, key.into()));
+                rows.any(|row| own.row(row).is_some_and(|row| row.is_visible(writes.position())))
+            });
+            if (committed || in_writes) && !super::keys::key_has_null(&self.table, def, key)? {
+                return Err(Error::DuplicateKey { table: self.table.id, index, key: key.to_vec() });
+            }
+        }
+        self.check_against_loads(&writes, index, files)
+    }
+
+    /// Two bulk loads of one transaction into a table with a unique index: merged, equal keys meet.
+    fn check_against_loads(
+        &self,
+        writes: &crate::txn::WriteSet,
+        index: crate::ids::IndexId,
+        files: &[crate::manifest::SsTableMeta],
+    ) -> Result<()> {
+        let earlier = writes.loads().iter().filter(|load| load.heap == self.table.heap);
+        let mut runs: Vec<Vec<_>> = earlier.map(|load| load.tables_of(index)).collect();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        runs.push(files.to_vec());
+        let Some(def) = self.table.index(index) else { return Ok(()) };
+        let mut merge = crate::lsm::TableMerge::open(&self.transaction.shared().store.cache, &runs)?;
+        let mut last: Vec<u8> = Vec::new();
+        while let Some((key, _)) = merge.next()? {
+            if last == key && !super::keys::key_has_null(&self.table, def, key)? {
+                return Err(Error::DuplicateKey { table: self.table.id, index, key: key.to_vec() });
+            }
+            last.clear();
+            last.extend_from_slice(key);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, tables: &[crate::manifest::SsTableMeta]) {
+        for table in tables {
+            self.transaction.shared().store.cache.release(table.block);
+        }
+    }
+}
+
+impl Drop for BulkLoad<'_> {
+    fn drop(&mut self) {
+        for (block, _) in &self.blocks {
+            self.transaction.shared().store.cache.release(*block);
+        }
+    }
+}

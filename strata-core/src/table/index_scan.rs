@@ -1,0 +1,125 @@
+//! Rows in key order: the index's entries merged with the transaction's own keys, less what is not visible.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::view::TableView;
+use crate::error::Result;
+use crate::ids::{IndexId, RowId};
+use crate::lsm::RangeCursor;
+
+/// An iterator over the visible rows of a range of an index.
+pub struct IndexScan {
+    table: TableView,
+    cursor: RangeCursor,
+    committed: Option<(Vec<u8>, RowId)>,
+    own: std::vec::IntoIter<(Arc<[u8]>, RowId)>,
+    own_next: Option<(Arc<[u8]>, RowId)>,
+    reverse: bool,
+}
+
+impl IndexScan {
+    pub(super) fn new(
+        table: TableView,
+        index: IndexId,
+        lower: Bound<Vec<u8>>,
+        upper: Bound<Vec<u8>>,
+        reverse: bool,
+    ) -> Result<Self> {
+        let own = own_keys(&table, index, &lower, &upper, reverse);
+        let below = table.heap().visible_end(table.view().snapshot().timestamp());
+        let cursor = table.view().shared().store.tree.range(index, lower, upper, reverse, below);
+        let mut scan = Self { table, cursor, committed: None, own: own.into_iter(), own_next: None, reverse };
+        scan.committed = scan.next_committed()?;
+        scan.own_next = scan.own.next();
+        Ok(scan)
+    }
+
+    /// The next entry of the index whose row is visible.
+    fn next_committed(&mut self) -> Result<Option<(Vec<u8>, RowId)>> {
+        while let Some((key, row)) = self.cursor.next()? {
+            if self.table.is_visible(row)? {
+                return Ok(Some((key.to_vec(), row)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next visible row, with its key.
+    pub fn next_entry(&mut self) -> Result<Option<(Vec<u8>, RowId)>> {
+        let own_first = match (&self.committed, &self.own_next) {
+            (None, None) => return Ok(None),
+            (Some(_), None) => false,
+            (None, Some(_)) => true,
+            (Some((key, _)), Some((own, _))) => {
+                if self.reverse {
+                    own.as_ref() >= key.as_slice()
+                } else {
+                    own.as_ref() <= key.as_slice()
+                }
+            }
+        };
+        if own_first {
+            let next = self.own.next();
+            return Ok(std::mem::replace(&mut self.own_next, next).map(|(key, row)| (key.to_vec(), row)));
+        }
+        let next = self.next_committed()?;
+        Ok(std::mem::replace(&mut self.committed, next))
+    }
+}
+
+impl Iterator for IndexScan {
+    type Item = Result<RowId>;
+
+    fn next(&mut self) -> Option<Result<RowId>> {
+        self.next_entry().map(|entry| entry.map(|(_, row)| row)).transpose()
+    }
+}
+
+fn own_keys(
+    table: &TableView,
+    index: IndexId,
+    lower: &Bound<Vec<u8>>,
+    upper: &Bound<Vec<u8>>,
+    reverse: bool,
+) -> Vec<(Arc<[u8]>, RowId)> {
+    let bound = |bound: &Bound<Vec<u8>>, open: Bound<(IndexId, Arc<[u8]>)>| match bound {
+        Bound::Included(key) => Bound::Included((index, key.as_slice().into())),
+        Bound::Excluded(key) => Bound::Excluded((index, key.as_slice().into())),
+        Bound::Unbounded => open,
+    };
+    let first = Bound::Included((index, [].as_slice().into()));
+    let after = Bound::Excluded((IndexId::new(index.get() + 1), [].as_slice().into()));
+    let range = (bound(lower, first), bound(upper, after));
+    if is_empty(&range) {
+        return Vec::new();
+    }
+    let rows = table.with_own(|own, position| {
+        let mut rows = Vec::new();
+        for (key, ordinals) in own.keys_in(range) {
+            let visible = ordinals
+                .iter()
+                .map(|ordinal| RowId::provisional(*ordinal))
+                .filter(|row| own.row(*row).is_some_and(|own| own.is_visible(position)));
+            rows.extend(visible.map(|row| (key.1.clone(), row)));
+        }
+        rows
+    });
+    let mut rows = rows.unwrap_or_default();
+    if reverse {
+        rows.reverse();
+    }
+    rows
+}
+
+/// Whether a range holds nothing; `BTreeMap::range` panics on some of those.
+fn is_empty<T: Ord>(range: &(Bound<T>, Bound<T>)) -> bool {
+    match range {
+        (Bound::Included(lower), Bound::Included(upper)) => lower > upper,
+        (
+            Bound::Included(lower) | Bound::Excluded(lower),
+            Bound::Included(upper) | Bound::Excluded(upper),
+        ) => lower >= upper,
+        _ => false,
+    }
+}

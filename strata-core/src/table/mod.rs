@@ -1,0 +1,28 @@
+//! Tables as a transaction works with them: reading at a view, writing under locks, bulk loads, index builds.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `shared` | what all handles of one database share |
+//! | `view` | what a statement reads: snapshot, own writes, catalog |
+//! | `index_scan` | rows in key order |
+//! | `transaction` | writes, locks, DDL, commit |
+//! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
+//! | `index_build` | CREATE INDEX |
+
+mod bulk;
+mod index_build;
+mod index_scan;
+mod key_sorter;
+mod keys;
+mod row;
+mod shared;
+mod transaction;
+mod view;
+
+pub use bulk::{BulkLoad, MIN_ROWS as MIN_BULK_ROWS};
+pub use index_scan::IndexScan;
+pub use keys::{MAX_KEY_BYTES, decode_index_key, encode_index_key, index_keys};
+pub use row::TableRow;
+pub use shared::Shared;
+pub use transaction::{Isolation, Locked, Transaction};
+pub use view::{ReadView, TableView};

@@ -1,0 +1,403 @@
+//! Transactions: private writes under locks, committed whole or not at all.
+//!
+//! | level | reads | writes |
+//! |---|---|---|
+//! | READ COMMITTED | a new snapshot for each [`view`](Transaction::view) | waits for a row's lock, then goes on with its newest version |
+//! | REPEATABLE READ | one snapshot, taken at the first view | `SerializationFailure` when the row was changed after the snapshot |
+//!
+//! Methods that may have to wait for another transaction are `async`, without a runtime: await them on any
+//! executor, or use [`block_on`](crate::txn::block_on). Dropping a transaction rolls it back.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::keys::{encode_index_key, index_keys};
+use super::shared::Shared;
+use super::view::{OwnWrites, ReadView, TableView};
+use crate::block::ReleaseBlock;
+use crate::catalog::system::SystemTable;
+use crate::catalog::{Catalog, CatalogRows, IndexDef, TableDef, read_system_table};
+use crate::error::{Error, Result};
+use crate::heap::Heap;
+use crate::ids::{HeapId, RowId, TableId, TxnId};
+use crate::row::{Datum, encode_row};
+use crate::txn::{
+    BulkPart, CommitTicket, LockMode, LockTicket, OnApply, Resource, RowKey, RowLockMode, Snapshot,
+    TableLockMode, WriteSet,
+};
+
+/// How transactions see each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Each statement sees what was committed before it.
+    #[default]
+    ReadCommitted,
+    /// All statements see what was committed before the first.
+    RepeatableRead,
+}
+
+/// What became of a row that was to be locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// It is locked as it is.
+    Current,
+    /// It had been replaced; this newest version is locked instead. Conditions must be evaluated anew.
+    Moved(RowId),
+    /// It had been deleted.
+    Gone,
+}
+
+/// A transaction. See the module.
+pub struct Transaction {
+    shared: Arc<Shared>,
+    id: TxnId,
+    isolation: Isolation,
+    snapshot: RwLock<Option<Snapshot>>,
+    writes: Arc<RwLock<WriteSet>>,
+    ddl: Option<PrivateCatalog>,
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct PrivateCatalog {
+    base: Arc<Catalog>,
+    changed: Arc<Catalog>,
+}
+
+impl Transaction {
+    pub(crate) fn begin(shared: Arc<Shared>, isolation: Isolation) -> Result<Self> {
+        let writes = Arc::new(RwLock::new(WriteSet::new(&shared.store.pool)?));
+        let id = shared.next_txn();
+        Ok(Self { shared, id, isolation, snapshot: RwLock::new(None), writes, ddl: None, finished: false })
+    }
+
+    /// Its number in this process.
+    pub fn id(&self) -> TxnId {
+        self.id
+    }
+
+    /// Its isolation level.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// What a statement that begins now reads: all own writes so far, and the snapshot of its level.
+    pub fn view(&self) -> ReadView {
+        let snapshot = match self.isolation {
+            Isolation::ReadCommitted => self.shared.store.snapshots.take(),
+            Isolation::RepeatableRead => {
+                let mut held = self.snapshot.write();
+                held.get_or_insert_with(|| self.shared.store.snapshots.take()).clone()
+            }
+        };
+        self.view_at(snapshot)
+    }
+
+    /// A view of all that is published now, whatever the level.
+    pub(super) fn latest_view(&self) -> ReadView {
+        self.view_at(self.shared.store.snapshots.take())
+    }
+
+    fn view_at(&self, snapshot: Snapshot) -> ReadView {
+        let own = OwnWrites { writes: self.writes.clone(), position: self.position() };
+        let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
+        ReadView::new(self.shared.clone(), snapshot, Some(own), catalog)
+    }
+
+    /// How many writes there are: where a savepoint or a statement begins.
+    pub fn position(&self) -> u64 {
+        self.writes.read().position()
+    }
+
+    /// Undoes the writes since `position`; locks stay held. DDL is not undone by it.
+    pub fn rollback_to(&self, position: u64) {
+        self.writes.write().rollback_to(position);
+    }
+
+    /// Whether a commit would change nothing.
+    pub fn is_read_only(&self) -> bool {
+        self.writes.read().is_empty() && self.ddl.is_none()
+    }
+
+    /// Whether the transaction changed the catalog.
+    pub fn has_ddl(&self) -> bool {
+        self.ddl.is_some()
+    }
+
+    /// The newest catalog there is, own DDL included. What it says of a table holds while the table is locked.
+    pub fn newest_catalog(&self) -> Arc<Catalog> {
+        self.ddl.as_ref().map_or_else(|| self.shared.catalog.latest(), |ddl| ddl.changed.clone())
+    }
+
+    /// Locks a table until the transaction ends.
+    pub fn lock_table(&self, table: TableId, mode: TableLockMode) -> LockTicket {
+        self.shared.store.locks.acquire(self.id, Resource::Table(table), LockMode::Table(mode))
+    }
+
+    /// Inserts a row: a value for each column of the newest schema, dropped ones too, in the order of their ids.
+    /// The table must be locked with `RowExclusive`.
+    ///
+    /// # Errors
+    /// `NotNull`, `DuplicateKey`, `TooLarge`, `OutOfMemory`, `Deadlock`.
+    pub async fn insert(&self, table: &TableDef, values: &[Datum]) -> Result<RowId> {
+        let (bytes, keys) = self.encode(table, values)?;
+        for index in table.indexes.iter().filter(|index| index.unique) {
+            self.claim_key(table, index, values, &keys).await?;
+        }
+        self.writes.write().insert(table.heap, bytes, keys)
+    }
+
+    /// Replaces a row, which must be locked (see [`lock_row`](Self::lock_row)) or own, by new values.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub async fn update(&self, view: &TableView, row: RowId, values: &[Datum]) -> Result<RowId> {
+        let table = view.def();
+        self.check_own(view, row)?;
+        let (bytes, keys) = self.encode(table, values)?;
+        let old_values = view.row(row)?.to_datums(&table.schema)?;
+        for index in table.indexes.iter().filter(|index| index.unique) {
+            let changed = index.columns.iter().any(|column| {
+                let place = column.column.get() as usize;
+                old_values.get(place) != values.get(place)
+            });
+            if changed {
+                self.claim_key(table, index, values, &keys).await?;
+            }
+        }
+        let mut writes = self.writes.write();
+        let successor = writes.insert(table.heap, bytes, keys)?;
+        writes.mark(table.heap, row, Some(successor))?;
+        Ok(successor)
+    }
+
+    /// Deletes a row, which must be locked or own.
+    pub fn delete(&self, view: &TableView, row: RowId) -> Result<()> {
+        self.check_own(view, row)?;
+        self.writes.write().mark(view.def().heap, row, None)
+    }
+
+    /// A provisional RowId must be a row of the write set: those of an uncommitted bulk load are not.
+    fn check_own(&self, view: &TableView, row: RowId) -> Result<()> {
+        let writes = self.writes.read();
+        if row.is_provisional() && writes.heap(view.def().heap).and_then(|heap| heap.row(row)).is_none() {
+            let message = "rows that this transaction loaded in bulk cannot be changed before it commits";
+            return Err(Error::Unsupported(message.into()));
+        }
+        Ok(())
+    }
+
+    /// Locks a row that `view` shows, waiting for whoever holds it, and tells what it has become meanwhile.
+    ///
+    /// # Errors
+    /// `SerializationFailure` where the level is REPEATABLE READ and the row was changed after the snapshot;
+    /// `Deadlock`.
+    pub async fn lock_row(&self, view: &TableView, row: RowId, mode: RowLockMode) -> Result<Locked> {
+        if row.is_provisional() {
+            return Ok(Locked::Current);
+        }
+        let (heap, mut current) = (view.def().heap, row);
+        loop {
+            self.acquire_row(heap, current, mode).await?;
+            match view.heap().mark(current)? {
+                None if current == row => return Ok(Locked::Current),
+                None => return Ok(Locked::Moved(current)),
+                Some(_) if self.isolation == Isolation::RepeatableRead => {
+                    return Err(Error::SerializationFailure);
+                }
+                Some(mark) => match mark.successor {
+                    Some(successor) => current = successor,
+                    None => return Ok(Locked::Gone),
+                },
+            }
+        }
+    }
+
+    fn acquire_row(&self, heap: HeapId, row: RowId, mode: RowLockMode) -> LockTicket {
+        self.shared.store.locks.acquire(self.id, Resource::Row(heap, row), LockMode::Row(mode))
+    }
+
+    fn encode(&self, table: &TableDef, values: &[Datum]) -> Result<(Arc<[u8]>, Vec<RowKey>)> {
+        table.schema.check_not_null(values)?;
+        let mut bytes = Vec::new();
+        encode_row(&table.schema, values, &mut bytes)?;
+        Ok((bytes.into(), index_keys(table, values)?))
+    }
+
+    /// Locks a unique key and makes sure that no live row has it. NULLs are neither locked nor checked.
+    async fn claim_key(
+        &self,
+        table: &TableDef,
+        index: &IndexDef,
+        values: &[Datum],
+        keys: &[RowKey],
+    ) -> Result<()> {
+        if index
+            .columns
+            .iter()
+            .any(|column| values.get(column.column.get() as usize).is_none_or(|value| *value == Datum::Null))
+        {
+            return Ok(());
+        }
+        let Some((_, key)) = keys.iter().find(|(id, _)| *id == index.id) else { return Ok(()) };
+        let resource = Resource::Key(index.id, key.as_ref().into());
+        self.shared.store.locks.acquire(self.id, resource, LockMode::Exclusive).await?;
+        while let Some(holder) = self.live_holder(table, index, key)? {
+            if holder.is_provisional() {
+                return Err(duplicate(table, index, key));
+            }
+            // Whoever is deleting the row, or changing its key, holds it for update: wait, then look again.
+            self.acquire_row(table.heap, holder, RowLockMode::KeyShare).await?;
+            if self.live_holder(table, index, key)? == Some(holder) {
+                return Err(duplicate(table, index, key));
+            }
+        }
+        Ok(())
+    }
+
+    /// The row that has a unique key now: own, or committed and not ended by this transaction.
+    fn live_holder(&self, table: &TableDef, index: &IndexDef, key: &Arc<[u8]>) -> Result<Option<RowId>> {
+        let committed = self.shared.store.tree.first(index.id, key, RowId::MAX)?;
+        let writes = self.writes.read();
+        let own = writes.heap(table.heap);
+        if let Some(own) = own {
+            let position = writes.position();
+            let live = own
+                .rows_of_key(&(index.id, key.clone()))
+                .find(|row| own.row(*row).is_some_and(|row| row.is_visible(position)));
+            if live.is_some() {
+                return Ok(live);
+            }
+        }
+        let Some(row) = committed else { return Ok(None) };
+        if own.is_some_and(|own| own.is_marked(row, writes.position())) {
+            return Ok(None);
+        }
+        drop(writes);
+        let heap = self.shared.store.heaps.get_or_create(table.heap);
+        Ok(heap.mark(row)?.is_none().then_some(row))
+    }
+
+    /// Adopts a bulk load's blocks and index files at commit.
+    pub(super) fn add_load(&self, part: BulkPart) {
+        self.writes.write().add_load(part);
+    }
+
+    pub(super) fn writes(&self) -> &Arc<RwLock<WriteSet>> {
+        &self.writes
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Changes the catalog. DDL transactions take turns: this waits for another one to end.
+    ///
+    /// # Errors
+    /// Those of `change`, which then has had no effect; `Deadlock`.
+    pub async fn change_catalog<T>(&mut self, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
+        self.shared.store.locks.acquire(self.id, Resource::Catalog, LockMode::Exclusive).await?;
+        let base = match &self.ddl {
+            Some(ddl) => ddl.base.clone(),
+            None => self.shared.catalog.latest(),
+        };
+        let mut changed = self.ddl.as_ref().map_or_else(|| (*base).clone(), |ddl| (*ddl.changed).clone());
+        let result = change(&mut changed)?;
+        self.ddl = Some(PrivateCatalog { base, changed: Arc::new(changed) });
+        Ok(result)
+    }
+
+    /// Drops a table or view. It must be locked with `AccessExclusive`.
+    pub async fn drop_relation(&mut self, id: TableId) -> Result<()> {
+        let heap = self.newest_catalog().table(id).ok().map(|table| table.heap);
+        self.change_catalog(|catalog| catalog.drop_relation(id)).await?;
+        if let Some(heap) = heap {
+            self.writes.write().forget_heap(heap);
+        }
+        Ok(())
+    }
+
+    /// Gives a table an empty heap. The table must be locked with `AccessExclusive`.
+    pub async fn truncate(&mut self, table: TableId) -> Result<()> {
+        let heap = self.newest_catalog().table(table)?.heap;
+        self.change_catalog(|catalog| catalog.truncate(table)).await?;
+        self.writes.write().forget_heap(heap);
+        Ok(())
+    }
+
+    /// Commits. The outcome is known when the ticket is ready.
+    ///
+    /// # Errors
+    /// `DiskFull`, `OutOfMemory`, `Poisoned`: the transaction is rolled back.
+    pub fn commit(mut self) -> Result<CommitTicket> {
+        let on_apply = self.write_catalog_rows()?;
+        if self.writes.read().is_empty() {
+            return Ok(CommitTicket::settled(self.shared.store.snapshots.published()));
+        }
+        let ticket = self.shared.store.commit(self.id, &self.writes.read(), on_apply)?;
+        // From here on the commit pipeline releases the locks.
+        self.finished = true;
+        Ok(ticket)
+    }
+
+    /// Gives everything up. The same as dropping it.
+    pub fn rollback(self) {}
+
+    fn write_catalog_rows(&mut self) -> Result<Option<OnApply>> {
+        let Some(ddl) = self.ddl.take() else { return Ok(None) };
+        let rows = CatalogRows::between(&ddl.base, &ddl.changed)?;
+        let published = self.shared.store.snapshots.take();
+        let mut writes = self.writes.write();
+        for table in SystemTable::ALL {
+            if !rows.removed.iter().any(|name| name.0 == table) {
+                continue;
+            }
+            let heap: Arc<Heap> = self.shared.store.heaps.get_or_create(table.heap());
+            let stored = read_system_table(table, &heap, published.timestamp())?;
+            for name in rows.removed.iter().filter(|name| name.0 == table) {
+                // A catalog that was never changed has no rows yet.
+                if let Some((row, _)) = stored.get(name) {
+                    writes.mark(table.heap(), *row, None)?;
+                }
+            }
+        }
+        let counters = self.shared.store.heaps.get_or_create(SystemTable::Counters.heap());
+        let fresh = counters.next_row() == RowId::ZERO;
+        let added = if fresh { CatalogRows::whole(&ddl.changed)?.added } else { rows.added };
+        for (table, row) in added {
+            let mut bytes = Vec::new();
+            encode_row(table.schema(), &row, &mut bytes)?;
+            writes.insert(table.heap(), bytes.into(), Vec::new())?;
+        }
+        drop(writes);
+        let shared = self.shared.clone();
+        Ok(Some(Box::new(move |timestamp| shared.catalog.install(timestamp, ddl.changed))))
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        for load in self.writes.read().loads() {
+            let blocks = load.blocks.iter().map(|(block, _)| *block);
+            for block in blocks.chain(load.tables.iter().map(|table| table.block)) {
+                self.shared.store.cache.release(block);
+            }
+        }
+        self.shared.store.locks.release_all(self.id);
+    }
+}
+
+fn duplicate(table: &TableDef, index: &IndexDef, key: &[u8]) -> Error {
+    Error::DuplicateKey { table: table.id, index: index.id, key: key.to_vec() }
+}
+
+/// The key of one index for a row's values.
+pub(super) fn key_of(table: &TableDef, index: &IndexDef, values: &[Datum]) -> Result<Vec<u8>> {
+    let mut key = Vec::new();
+    encode_index_key(table, index, values, &mut key)?;
+    Ok(key)
+}

@@ -1,0 +1,240 @@
+//! What a statement reads: a snapshot, a prefix of its transaction's own writes, and the catalog of that instant.
+
+use std::ops::{Bound, Range};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::index_scan::IndexScan;
+use super::row::TableRow;
+use super::shared::Shared;
+use crate::catalog::{Catalog, TableDef};
+use crate::error::{Error, Result};
+use crate::heap::{Heap, SegmentView};
+use crate::ids::{IndexId, RowId, TableId};
+use crate::txn::{HeapWrites, Snapshot, WriteSet};
+
+/// One instant of the database, with own writes where there are some. Cheap to clone; may cross threads and
+/// outlive its statement, and goes on showing the same.
+#[derive(Clone)]
+pub struct ReadView {
+    shared: Arc<Shared>,
+    snapshot: Snapshot,
+    own: Option<OwnWrites>,
+    catalog: Arc<Catalog>,
+}
+
+/// A prefix of a transaction's writes.
+#[derive(Clone)]
+pub(super) struct OwnWrites {
+    pub(super) writes: Arc<RwLock<WriteSet>>,
+    pub(super) position: u64,
+}
+
+impl ReadView {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        snapshot: Snapshot,
+        own: Option<OwnWrites>,
+        catalog: Option<Arc<Catalog>>,
+    ) -> Self {
+        let catalog = catalog.unwrap_or_else(|| shared.catalog.at(snapshot.timestamp()));
+        Self { shared, snapshot, own, catalog }
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The catalog, with the transaction's own DDL.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// A table of the catalog.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn table(&self, id: TableId) -> Result<TableView> {
+        let def = self.catalog.table(id)?.clone();
+        let heap = self.shared.store.heaps.get_or_create(def.heap);
+        Ok(TableView { view: self.clone(), def, heap })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// One table as a statement sees it.
+#[derive(Clone)]
+pub struct TableView {
+    view: ReadView,
+    def: Arc<TableDef>,
+    heap: Arc<Heap>,
+}
+
+impl TableView {
+    /// The table's definition.
+    pub fn def(&self) -> &Arc<TableDef> {
+        &self.def
+    }
+
+    /// The view that it is of.
+    pub fn view(&self) -> &ReadView {
+        &self.view
+    }
+
+    pub(super) fn heap(&self) -> &Arc<Heap> {
+        &self.heap
+    }
+
+    pub(super) fn with_own<T>(&self, read: impl FnOnce(&HeapWrites, u64) -> T) -> Option<T> {
+        let own = self.view.own.as_ref()?;
+        let writes = own.writes.read();
+        writes.heap(self.def.heap).map(|heap| read(heap, own.position))
+    }
+
+    /// Exactly how many rows the statement sees.
+    pub fn row_count(&self) -> u64 {
+        let committed = self.heap.live_rows(self.view.snapshot.timestamp());
+        let (added, removed) = self
+            .with_own(|own, position| (own.visible_rows(position).count() as u64, own.marked_count(position)))
+            .unwrap_or((0, 0));
+        committed + self.own_load_rows() + added - removed
+    }
+
+    /// Whether the statement's own transaction has written to the table before it.
+    pub fn has_own_writes(&self) -> bool {
+        self.own_load_rows() > 0
+            || self
+                .with_own(|own, position| {
+                    own.visible_rows(position).next().is_some() || own.marked_count(position) > 0
+                })
+                .unwrap_or(false)
+    }
+
+    fn own_load_rows(&self) -> u64 {
+        let Some(own) = &self.view.own else { return 0 };
+        let writes = own.writes.read();
+        let loads = writes.loads().iter();
+        loads
+            .filter(|load| load.heap == self.def.heap && load.is_visible(own.position))
+            .map(|load| load.rows)
+            .sum()
+    }
+
+    /// The committed segments in the snapshot's prefix, and those that the transaction has loaded in bulk. Rows of
+    /// them that the transaction itself has ended are the caller's to mask: [`own_marked`](Self::own_marked).
+    pub fn segments(&self) -> Result<Vec<SegmentView>> {
+        let mut segments = self.heap.segments(self.view.snapshot.timestamp());
+        if let Some(own) = &self.view.own {
+            let writes = own.writes.read();
+            let mut place = 0;
+            for load in writes.loads() {
+                if load.heap == self.def.heap && load.is_visible(own.position) {
+                    for (block, slots) in &load.blocks {
+                        segments.push(self.heap.unadopted_segment(own_load_segment(place), *block, *slots));
+                        place += 1;
+                    }
+                }
+            }
+        }
+        Ok(segments)
+    }
+
+    /// The committed rows in `range` that the transaction itself has ended, ascending.
+    pub fn own_marked(&self, range: Range<RowId>) -> Vec<RowId> {
+        self.with_own(|own, position| own.marked_in(range, position).collect()).unwrap_or_default()
+    }
+
+    /// The slots of `range` in a segment that the statement sees, ascending.
+    pub fn visible_slots(&self, segment: &SegmentView, range: Range<u32>) -> Result<Vec<u32>> {
+        let words = segment.visible(range.clone())?;
+        let mut slots = Vec::new();
+        for (place, word) in words.iter().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                slots.push(range.start + (place as u32) * 64 + rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+        }
+        let first = segment.segment().first_row();
+        let own = self.own_marked(first.offset(u64::from(range.start))..first.offset(u64::from(range.end)));
+        if !own.is_empty() {
+            slots.retain(|slot| own.binary_search(&first.offset(u64::from(*slot))).is_err());
+        }
+        Ok(slots)
+    }
+
+    /// The rows of the transaction's own that the statement sees, in the order they were written.
+    pub fn own_rows(&self) -> Vec<(RowId, Arc<[u8]>)> {
+        self.with_own(|own, position| {
+            own.visible_rows(position).map(|(row, own)| (row, own.bytes.clone())).collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Whether the statement sees the row.
+    pub fn is_visible(&self, row: RowId) -> Result<bool> {
+        if row.is_provisional() {
+            let seen =
+                self.with_own(|own, position| own.row(row).is_some_and(|own| own.is_visible(position)));
+            return Ok(seen.unwrap_or(false));
+        }
+        if self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false) {
+            return Ok(false);
+        }
+        self.heap.is_live(row, self.view.snapshot.timestamp())
+    }
+
+    /// The row of this RowId, whether visible or not.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; what reading it meets.
+    pub fn row(&self, row: RowId) -> Result<TableRow> {
+        if row.is_provisional() {
+            let bytes = self.with_own(|own, _| own.row(row).map(|own| own.bytes.clone())).flatten();
+            let bytes = bytes.ok_or_else(|| Error::NotFound { kind: "row", name: row.to_string() })?;
+            return Ok(TableRow::Own(bytes));
+        }
+        Ok(TableRow::Stored(self.heap.row(row)?))
+    }
+
+    /// The visible row with this key of a unique index (all columns, none NULL).
+    pub fn first(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
+        if self.view.own.is_none() {
+            // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
+            let snapshot = self.view.snapshot.timestamp();
+            let below = self.heap.visible_end(snapshot);
+            return match self.view.shared.store.tree.first(index, key, below)? {
+                Some(row) if self.heap.is_live(row, snapshot)? => Ok(Some(row)),
+                _ => Ok(None),
+            };
+        }
+        self.rows_of_key(index, key)?.next().transpose()
+    }
+
+    /// The visible rows with this key of an index, newest first.
+    pub fn rows_of_key(&self, index: IndexId, key: &[u8]) -> Result<IndexScan> {
+        let upper = key.to_vec();
+        self.range(index, Bound::Included(key.to_vec()), Bound::Included(upper), false)
+    }
+
+    /// The visible rows with keys of an index between two bounds, in key order.
+    pub fn range(
+        &self,
+        index: IndexId,
+        lower: Bound<Vec<u8>>,
+        upper: Bound<Vec<u8>>,
+        reverse: bool,
+    ) -> Result<IndexScan> {
+        IndexScan::new(self.clone(), index, lower, upper, reverse)
+    }
+}
+
+/// Where the blocks of bulk loads that have not committed stand: above every committed segment.
+fn own_load_segment(place: u64) -> crate::ids::SegmentId {
+    RowId::provisional((1 << 62) | place << 16).segment()
+}

@@ -1,0 +1,55 @@
+//! The heaps of a database by id.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::heap::{Heap, HeapEnv};
+use crate::ids::HeapId;
+
+/// The heaps there are. Its lock is a leaf, held only to look one up or to add one.
+pub struct HeapSet {
+    env: HeapEnv,
+    heaps: RwLock<BTreeMap<HeapId, Arc<Heap>>>,
+}
+
+impl HeapSet {
+    /// No heaps yet.
+    pub fn new(env: HeapEnv) -> Self {
+        Self { env, heaps: RwLock::new(BTreeMap::new()) }
+    }
+
+    /// The heap of this id.
+    pub fn get(&self, id: HeapId) -> Option<Arc<Heap>> {
+        self.heaps.read().get(&id).cloned()
+    }
+
+    /// The heap of this id, made empty if it is not there.
+    pub fn get_or_create(&self, id: HeapId) -> Arc<Heap> {
+        if let Some(heap) = self.get(id) {
+            return heap;
+        }
+        self.heaps.write().entry(id).or_insert_with(|| Arc::new(Heap::create(id, self.env.clone()))).clone()
+    }
+
+    /// Adds a heap that was opened from the manifest.
+    pub fn insert(&self, heap: Heap) {
+        self.heaps.write().insert(heap.id(), Arc::new(heap));
+    }
+
+    /// Removes a heap; readers that hold it go on.
+    pub fn remove(&self, id: HeapId) -> Option<Arc<Heap>> {
+        self.heaps.write().remove(&id)
+    }
+
+    /// All heaps.
+    pub fn all(&self) -> Vec<Arc<Heap>> {
+        self.heaps.read().values().cloned().collect()
+    }
+
+    /// What heaps are made with.
+    pub fn env(&self) -> &HeapEnv {
+        &self.env
+    }
+}

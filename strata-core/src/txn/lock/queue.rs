@@ -1,0 +1,91 @@
+//! One resource's holders and those who wait for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::modes::LockMode;
+use super::ticket::Waiter;
+use crate::ids::TxnId;
+
+#[derive(Debug, Default)]
+pub(super) struct LockQueue {
+    holders: Vec<(TxnId, LockMode)>,
+    waiters: VecDeque<(Arc<Waiter>, LockMode)>,
+}
+
+impl LockQueue {
+    pub(super) fn is_holder(&self, txn: TxnId) -> bool {
+        self.holders.iter().any(|(holder, _)| *holder == txn)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.holders.is_empty() && self.waiters.is_empty()
+    }
+
+    pub(super) fn conflicts_with_holders(&self, txn: TxnId, mode: LockMode) -> bool {
+        self.holders.iter().any(|(holder, held)| *holder != txn && held.conflicts(mode))
+    }
+
+    fn conflicts_with_waiters(&self, mode: LockMode) -> bool {
+        self.waiters.iter().any(|(_, wanted)| wanted.conflicts(mode))
+    }
+
+    /// Grants if no holder conflicts, and nobody who would is waiting already (holders skip the queue).
+    pub(super) fn try_grant(&mut self, txn: TxnId, mode: LockMode) -> bool {
+        let holds = self.is_holder(txn);
+        if self.holders.iter().any(|(holder, held)| *holder == txn && held.covers(mode)) {
+            return true;
+        }
+        if self.conflicts_with_holders(txn, mode) || (!holds && self.conflicts_with_waiters(mode)) {
+            return false;
+        }
+        self.force_holder(txn, mode);
+        true
+    }
+
+    pub(super) fn force_holder(&mut self, txn: TxnId, mode: LockMode) {
+        self.holders.push((txn, mode));
+    }
+
+    pub(super) fn enqueue(&mut self, waiter: Arc<Waiter>, mode: LockMode) {
+        if self.is_holder(waiter.txn) {
+            self.waiters.push_front((waiter, mode));
+        } else {
+            self.waiters.push_back((waiter, mode));
+        }
+    }
+
+    pub(super) fn remove(&mut self, waiter: &Arc<Waiter>) {
+        self.waiters.retain(|(other, _)| !Arc::ptr_eq(other, waiter));
+    }
+
+    pub(super) fn release(&mut self, txn: TxnId) {
+        self.holders.retain(|(holder, _)| *holder != txn);
+    }
+
+    /// Grants from the head of the queue while nothing conflicts; tells who became a holder.
+    pub(super) fn grant_ready(&mut self) -> Vec<(Arc<Waiter>, bool)> {
+        let mut granted = Vec::new();
+        while let Some((waiter, mode)) = self.waiters.front() {
+            if self.conflicts_with_holders(waiter.txn, *mode) {
+                break;
+            }
+            let newly_held = !self.is_holder(waiter.txn);
+            let Some((waiter, mode)) = self.waiters.pop_front() else { break };
+            self.force_holder(waiter.txn, mode);
+            granted.push((waiter, newly_held));
+        }
+        granted
+    }
+
+    /// Those that must go before `txn`, which waits here: conflicting holders, and conflicting waiters ahead.
+    pub(super) fn blockers_of(&self, txn: TxnId) -> Vec<TxnId> {
+        let Some(place) = self.waiters.iter().position(|(waiter, _)| waiter.txn == txn) else {
+            return Vec::new();
+        };
+        let Some((_, mode)) = self.waiters.get(place) else { return Vec::new() };
+        let holders = self.holders.iter().filter(|(holder, held)| *holder != txn && held.conflicts(*mode));
+        let ahead = self.waiters.iter().take(place).filter(|(_, wanted)| wanted.conflicts(*mode));
+        holders.map(|(holder, _)| *holder).chain(ahead.map(|(waiter, _)| waiter.txn)).collect()
+    }
+}

@@ -1,0 +1,121 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::error::Result;
+use crate::ids::{IndexId, TableId};
+
+fn txn(number: u64) -> TxnId {
+    TxnId::new(number)
+}
+
+fn row(number: u64) -> Resource {
+    Resource::Row(HeapId::new(1), RowId::new(number))
+}
+
+const UPDATE: LockMode = LockMode::Row(RowLockMode::Update);
+const SHARE: LockMode = LockMode::Row(RowLockMode::Share);
+
+fn poll(ticket: &mut LockTicket) -> Poll<Result<()>> {
+    pin!(ticket).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_waiter_is_granted_when_the_holder_ends() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(5), UPDATE).is_granted());
+    let mut second = locks.acquire(txn(2), row(5), UPDATE);
+    assert!(poll(&mut second).is_pending());
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(()))));
+    let mut third = locks.acquire(txn(3), row(5), SHARE);
+    assert!(poll(&mut third).is_pending(), "the granted waiter holds the lock");
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(()))));
+    locks.release_all(txn(3));
+    assert_eq!(locks.held_count(), 0);
+}
+
+#[test]
+fn a_queued_writer_is_not_starved_by_readers() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(5), SHARE).is_granted());
+    let mut writer = locks.acquire(txn(2), row(5), UPDATE);
+    let mut reader = locks.acquire(txn(3), row(5), SHARE);
+    assert!(poll(&mut reader).is_pending(), "behind the writer");
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut writer), Poll::Ready(Ok(()))));
+    assert!(poll(&mut reader).is_pending());
+}
+
+#[test]
+fn the_request_that_closes_a_cycle_is_refused() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(1), UPDATE).is_granted());
+    assert!(locks.acquire(txn(2), row(2), UPDATE).is_granted());
+    assert!(locks.acquire(txn(3), row(3), UPDATE).is_granted());
+    let mut one = locks.acquire(txn(1), row(2), UPDATE);
+    let mut two = locks.acquire(txn(2), row(3), UPDATE);
+    let mut three = locks.acquire(txn(3), row(1), UPDATE);
+    assert!(matches!(poll(&mut three), Poll::Ready(Err(Error::Deadlock))));
+    assert!(poll(&mut one).is_pending());
+    locks.release_all(txn(3));
+    assert!(matches!(poll(&mut two), Poll::Ready(Ok(()))));
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut one), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn two_holders_of_a_share_lock_that_both_want_more_deadlock() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(1), SHARE).is_granted());
+    assert!(locks.acquire(txn(2), row(1), SHARE).is_granted());
+    let mut one = locks.acquire(txn(1), row(1), UPDATE);
+    assert!(poll(&mut one).is_pending());
+    let mut two = locks.acquire(txn(2), row(1), UPDATE);
+    assert!(matches!(poll(&mut two), Poll::Ready(Err(Error::Deadlock))));
+}
+
+#[test]
+fn a_dropped_ticket_gives_its_place_up() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(1), SHARE).is_granted());
+    let writer = locks.acquire(txn(2), row(1), UPDATE);
+    let mut reader = locks.acquire(txn(3), row(1), SHARE);
+    assert!(poll(&mut reader).is_pending());
+    drop(writer);
+    assert!(matches!(poll(&mut reader), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn a_mass_owner_conflicts_and_wakes_like_any_other() {
+    let locks = LockManager::new();
+    for number in 0..5_000 {
+        assert!(locks.acquire(txn(1), row(number), UPDATE).is_granted());
+    }
+    assert!(locks.held_count() < 1_000, "most are in the bitmap: {}", locks.held_count());
+    assert!(locks.acquire(txn(1), row(4_000), UPDATE).is_granted(), "its own row again");
+    assert!(!locks.try_acquire(txn(2), &row(4_999), SHARE));
+    assert!(locks.row_is_held(HeapId::new(1), RowId::new(4_998), RowLockMode::KeyShare, txn(2)));
+    let mut waiter = locks.acquire(txn(2), row(4_000), SHARE);
+    assert!(poll(&mut waiter).is_pending());
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut waiter), Poll::Ready(Ok(()))));
+    assert!(locks.try_acquire(txn(2), &row(4_999), UPDATE));
+    locks.release_all(txn(2));
+    assert_eq!(locks.held_count(), 0);
+}
+
+#[test]
+fn kinds_of_resource_do_not_meet() {
+    let locks = LockManager::new();
+    let key = |bytes: &[u8]| Resource::Key(IndexId::new(1), bytes.into());
+    assert!(locks.try_acquire(txn(1), &key(b"a"), LockMode::Exclusive));
+    assert!(locks.try_acquire(txn(2), &key(b"b"), LockMode::Exclusive));
+    assert!(!locks.try_acquire(txn(2), &key(b"a"), LockMode::Exclusive));
+    let table = Resource::Table(TableId::new(1));
+    assert!(locks.try_acquire(txn(1), &table, LockMode::Table(TableLockMode::RowExclusive)));
+    assert!(locks.try_acquire(txn(2), &table, LockMode::Table(TableLockMode::RowExclusive)));
+    assert!(!locks.try_acquire(txn(2), &table, LockMode::Table(TableLockMode::Share)));
+}

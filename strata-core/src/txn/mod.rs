@@ -1,0 +1,21 @@
+//! Transactions: timestamps, snapshots, write sets, locks, and the commit pipeline.
+//!
+//! A [`transaction`](crate::table::Transaction) keeps its writes in a [`WriteSet`], reads at a [`Snapshot`] plus a
+//! prefix of that set, and takes locks from the [`LockManager`]. [`Store`] commits it.
+
+mod codec;
+mod heaps;
+pub mod lock;
+pub mod record;
+pub mod recovery;
+mod snapshot;
+mod store;
+mod ticket;
+mod write_set;
+
+pub use heaps::HeapSet;
+pub use lock::{LockManager, LockMode, LockTicket, Resource, RowLockMode, TableLockMode};
+pub use snapshot::{Snapshot, SnapshotRegistry};
+pub use store::{CommitSection, Loads, OnApply, PendingLoad, Replay, Store, StoreParts};
+pub use ticket::{CommitTicket, block_on};
+pub use write_set::{BulkPart, HeapWrites, OwnRow, RowKey, WriteSet};

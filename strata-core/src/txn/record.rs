@@ -1,0 +1,342 @@
+//! The commit record: what the journal holds of one commit (docs/format/commit-record.md).
+//!
+//! A record has a *body*, encoded before the commit section, and a *trailer* that the section adds: the commit
+//! timestamp and where each heap's rows were placed. Rows are named by ordinal in the body, so that nothing of it
+//! changes when RowIds are handed out. The record holds every index key, so that recovery needs no catalog.
+
+use std::ops::Range;
+
+use super::codec::{Fields, put_i64, put_sized, put_u32, put_u64};
+use super::write_set::{BulkPart, WriteSet};
+use crate::heap::RowRun;
+use crate::ids::{BlockId, HeapId, IndexId, LoadId, RowId, Timestamp};
+use crate::manifest::SsTableMeta;
+
+const FORMAT: u8 = 1;
+const NO_SUCCESSOR: u64 = u64::MAX;
+
+/// One heap's part of a record's body.
+#[derive(Clone, Debug)]
+pub struct HeapSection {
+    /// The heap.
+    pub heap: HeapId,
+    /// How many rows are inserted.
+    pub rows: u32,
+    /// Bytes of those rows.
+    pub row_bytes: u64,
+    /// How many row versions end.
+    pub marks: u32,
+    /// How many index entries are added.
+    pub entries: u32,
+    /// Bytes of their keys.
+    pub key_bytes: u64,
+    rows_at: Range<usize>,
+    marks_at: Range<usize>,
+    entries_at: Range<usize>,
+}
+
+/// A record's body, encoded, with the places of its parts.
+#[derive(Debug)]
+pub struct RecordBody {
+    bytes: Vec<u8>,
+    sections: Vec<HeapSection>,
+    loads: Vec<BulkPart>,
+}
+
+/// What the commit section decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The commit timestamp.
+    pub timestamp: Timestamp,
+    /// For each section, where its rows go.
+    pub runs: Vec<Vec<RowRun>>,
+    /// For each bulk load, its first RowId.
+    pub row_bases: Vec<RowId>,
+}
+
+impl RecordBody {
+    /// Encodes a write set.
+    pub fn encode(writes: &WriteSet) -> Self {
+        let mut body = Self { bytes: vec![FORMAT], sections: Vec::new(), loads: writes.loads().to_vec() };
+        let count_at = body.bytes.len();
+        put_u32(&mut body.bytes, 0);
+        for (heap, heap_writes) in writes.heaps() {
+            body.push_section(heap, heap_writes);
+        }
+        let count = u32::try_from(body.sections.len()).expect("fewer heaps than 2^32");
+        body.bytes[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
+        put_u32(&mut body.bytes, u32::try_from(body.loads.len()).expect("few loads"));
+        for load in &body.loads {
+            put_load(&mut body.bytes, load);
+        }
+        body
+    }
+
+    fn push_section(&mut self, heap: HeapId, writes: &super::write_set::HeapWrites) {
+        let out = &mut self.bytes;
+        let mut section = HeapSection {
+            heap,
+            rows: 0,
+            row_bytes: 0,
+            marks: 0,
+            entries: 0,
+            key_bytes: 0,
+            rows_at: 0..0,
+            marks_at: 0..0,
+            entries_at: 0..0,
+        };
+        // Ordinals in the record count only the rows that are left.
+        let mut renumbered = vec![NO_SUCCESSOR; writes.row_count()];
+        put_u32(out, heap.get());
+        let counts_at = out.len();
+        out.extend_from_slice(&[0; 12]);
+        let start = out.len();
+        for (ordinal, row) in writes.final_rows() {
+            renumbered[ordinal as usize] = u64::from(section.rows);
+            put_sized(out, &row.bytes);
+            section.rows += 1;
+            section.row_bytes += row.bytes.len() as u64;
+        }
+        section.rows_at = start..out.len();
+        for (row, successor) in writes.final_marks() {
+            put_u64(out, row.get());
+            put_u64(out, successor.map_or(NO_SUCCESSOR, |ordinal| renumbered[ordinal as usize]));
+            section.marks += 1;
+        }
+        section.marks_at = section.rows_at.end..out.len();
+        for (place, (_, row)) in writes.final_rows().enumerate() {
+            for (index, key) in &row.keys {
+                put_u32(out, index.get());
+                put_u64(out, place as u64);
+                put_sized(out, key);
+                section.entries += 1;
+                section.key_bytes += key.len() as u64;
+            }
+        }
+        section.entries_at = section.marks_at.end..out.len();
+        for (place, count) in [section.rows, section.marks, section.entries].into_iter().enumerate() {
+            out[counts_at + place * 4..counts_at + place * 4 + 4].copy_from_slice(&count.to_le_bytes());
+        }
+        self.sections.push(section);
+    }
+
+    /// The whole record, once its place is known.
+    pub fn finish(&mut self, placement: &Placement) -> &[u8] {
+        let start = self.bytes.len();
+        let out = &mut self.bytes;
+        put_u64(out, placement.timestamp.get());
+        for runs in &placement.runs {
+            put_u32(out, u32::try_from(runs.len()).expect("few runs"));
+            for run in runs {
+                put_u64(out, run.first.get());
+                put_u32(out, run.rows);
+            }
+        }
+        for base in &placement.row_bases {
+            put_u64(out, base.get());
+        }
+        let length = (out.len() - start) as u64;
+        put_u64(out, length);
+        out
+    }
+
+    /// Bytes that the trailer takes at most, for a reservation made ahead.
+    pub fn trailer_bound(&self) -> usize {
+        let runs: usize =
+            self.sections.iter().map(|section| 4 + 12 * (2 + section.rows as usize / 1024)).sum();
+        16 + runs + 8 * self.loads.len()
+    }
+
+    /// Bytes of the body.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Reads a record back; `None` where it is malformed, which its checksum should have told.
+    pub fn decode(bytes: Vec<u8>) -> Option<(Self, Placement)> {
+        let body_end = {
+            let (rest, tail) = bytes.split_last_chunk::<8>()?;
+            let trailer = usize::try_from(u64::from_le_bytes(*tail)).ok()?;
+            rest.len().checked_sub(trailer)?
+        };
+        let total = bytes.len();
+        let mut fields = Fields::new(bytes.get(..body_end)?);
+        if fields.u8()? != FORMAT {
+            return None;
+        }
+        let section_count = fields.u32()?;
+        let mut sections = Vec::new();
+        for _ in 0..section_count {
+            sections.push(take_section(&mut fields, body_end)?);
+        }
+        let load_count = fields.u32()?;
+        let mut loads = Vec::new();
+        for _ in 0..load_count {
+            loads.push(take_load(&mut fields)?);
+        }
+        let mut trailer = Fields::new(bytes.get(body_end..total - 8)?);
+        let placement = take_placement(&mut trailer, &sections, loads.len())?;
+        if !fields.is_empty() || !trailer.is_empty() {
+            return None;
+        }
+        let mut bytes = bytes;
+        bytes.truncate(body_end);
+        Some((Self { bytes, sections, loads }, placement))
+    }
+
+    /// The heaps' sections.
+    pub fn sections(&self) -> &[HeapSection] {
+        &self.sections
+    }
+
+    /// The bulk loads that the commit adopts.
+    pub fn loads(&self) -> &[BulkPart] {
+        &self.loads
+    }
+
+    /// A section's rows, in order.
+    pub fn rows<'a>(&'a self, section: &HeapSection) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut fields = Fields::new(&self.bytes[section.rows_at.clone()]);
+        std::iter::from_fn(move || fields.sized())
+    }
+
+    /// A section's marks: the row that ends, and the ordinal of the one that replaces it.
+    pub fn marks<'a>(
+        &'a self,
+        section: &HeapSection,
+    ) -> impl Iterator<Item = (RowId, Option<u64>)> + use<'a> {
+        let mut fields = Fields::new(&self.bytes[section.marks_at.clone()]);
+        std::iter::from_fn(move || {
+            let row = RowId::new(fields.u64()?);
+            let successor = fields.u64()?;
+            Some((row, (successor != NO_SUCCESSOR).then_some(successor)))
+        })
+    }
+
+    /// A section's index entries: index, ordinal of the row, key.
+    pub fn entries<'a>(
+        &'a self,
+        section: &HeapSection,
+    ) -> impl Iterator<Item = (IndexId, u64, &'a [u8])> + use<'a> {
+        let mut fields = Fields::new(&self.bytes[section.entries_at.clone()]);
+        std::iter::from_fn(move || Some((IndexId::new(fields.u32()?), fields.u64()?, fields.sized()?)))
+    }
+}
+
+/// The RowId of the `ordinal`-th row of some runs.
+pub fn row_of_ordinal(runs: &[RowRun], mut ordinal: u64) -> Option<RowId> {
+    for run in runs {
+        if ordinal < u64::from(run.rows) {
+            return Some(run.first.offset(ordinal));
+        }
+        ordinal -= u64::from(run.rows);
+    }
+    None
+}
+
+fn take_section(fields: &mut Fields<'_>, body_end: usize) -> Option<HeapSection> {
+    let heap = HeapId::new(fields.u32()?);
+    let (rows, marks, entries) = (fields.u32()?, fields.u32()?, fields.u32()?);
+    let at = |fields: &Fields<'_>| body_end - fields.remaining();
+    let rows_start = at(fields);
+    let mut row_bytes = 0;
+    for _ in 0..rows {
+        row_bytes += fields.sized()?.len() as u64;
+    }
+    let marks_start = at(fields);
+    for _ in 0..marks {
+        let (_, successor) = (fields.u64()?, fields.u64()?);
+        if successor != NO_SUCCESSOR && successor >= u64::from(rows) {
+            return None;
+        }
+    }
+    let entries_start = at(fields);
+    let mut key_bytes = 0;
+    for _ in 0..entries {
+        let (_, ordinal, key) = (fields.u32()?, fields.u64()?, fields.sized()?);
+        if ordinal >= u64::from(rows) {
+            return None;
+        }
+        key_bytes += key.len() as u64;
+    }
+    Some(HeapSection {
+        heap,
+        rows,
+        row_bytes,
+        marks,
+        entries,
+        key_bytes,
+        rows_at: rows_start..marks_start,
+        marks_at: marks_start..entries_start,
+        entries_at: entries_start..at(fields),
+    })
+}
+
+fn take_placement(fields: &mut Fields<'_>, sections: &[HeapSection], loads: usize) -> Option<Placement> {
+    let timestamp = Timestamp::new(fields.u64()?);
+    let mut runs = Vec::new();
+    for section in sections {
+        let count = fields.u32()?;
+        let mut section_runs = Vec::new();
+        let mut rows = 0u64;
+        for _ in 0..count {
+            let run = RowRun { first: RowId::new(fields.u64()?), rows: fields.u32()? };
+            rows += u64::from(run.rows);
+            section_runs.push(run);
+        }
+        if rows != u64::from(section.rows) {
+            return None;
+        }
+        runs.push(section_runs);
+    }
+    let mut row_bases = Vec::new();
+    for _ in 0..loads {
+        row_bases.push(RowId::new(fields.u64()?));
+    }
+    Some(Placement { timestamp, runs, row_bases })
+}
+
+fn put_load(out: &mut Vec<u8>, load: &BulkPart) {
+    put_u64(out, load.load.get());
+    put_u32(out, load.heap.get());
+    out.push(u8::from(load.absolute));
+    put_u32(out, u32::try_from(load.blocks.len()).expect("fewer blocks than 2^32"));
+    for (block, slots) in &load.blocks {
+        put_u64(out, block.raw());
+        put_u32(out, *slots);
+    }
+    put_u32(out, u32::try_from(load.tables.len()).expect("fewer files than 2^32"));
+    for table in &load.tables {
+        put_u64(out, table.block.raw());
+        put_u64(out, table.entries);
+        put_u64(out, table.payload_bytes);
+        put_sized(out, &table.smallest);
+        put_sized(out, &table.largest);
+    }
+    put_i64(out, i64::try_from(load.rows).expect("fewer rows than 2^63"));
+}
+
+fn take_load(fields: &mut Fields<'_>) -> Option<BulkPart> {
+    let load = LoadId::new(fields.u64()?);
+    let heap = HeapId::new(fields.u32()?);
+    let absolute = fields.u8()? != 0;
+    let mut blocks = Vec::new();
+    for _ in 0..fields.u32()? {
+        blocks.push((BlockId::from_raw(fields.u64()?)?, fields.u32()?));
+    }
+    let mut tables = Vec::new();
+    for _ in 0..fields.u32()? {
+        tables.push(SsTableMeta {
+            block: BlockId::from_raw(fields.u64()?)?,
+            level: 0,
+            sequence: 0,
+            row_base: 0,
+            entries: fields.u64()?,
+            payload_bytes: fields.u64()?,
+            smallest: fields.sized()?.to_vec(),
+            largest: fields.sized()?.to_vec(),
+        });
+    }
+    let part = BulkPart::new(load, heap, blocks, tables, absolute);
+    (fields.i64()? == i64::try_from(part.rows).ok()?).then_some(part)
+}

@@ -1,0 +1,369 @@
+//! The parts that a commit, a reader and maintenance share, and the commit pipeline over them.
+//!
+//! **Commit** (ARCHITECTURE.md section 4). *Prepare*, outside any lock: encode the record's body, pin the marks
+//! and tail pages, reserve memory, memtable and journal space; whatever can fail fails here. *Commit section*
+//! (`section`'s lock), short and serial: take the timestamp and RowIds, append the record, apply. Nothing in it
+//! fails or does I/O. The journal's group sync then calls [`Store::on_durable`], which publishes in timestamp order,
+//! releases locks and settles tickets.
+//!
+//! **Lock order:** `section` > `in_flight` > leaves (lock manager, snapshot registry, journal buffer, heap tails).
+//! The sync thread takes `in_flight` without `section`.
+//!
+//! **Failure.** A sync that fails poisons the store: every commit in flight and every later one is refused
+//! with [`Error::Poisoned`]; published snapshots stay readable.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::heaps::HeapSet;
+use super::lock::LockManager;
+use super::record::{Placement, RecordBody, row_of_ordinal};
+use super::snapshot::SnapshotRegistry;
+use super::ticket::{CommitOutcome, CommitTicket};
+use super::write_set::{BulkPart, WriteSet};
+use crate::cache::PageCache;
+use crate::error::{Error, Result};
+use crate::heap::Prepared;
+use crate::ids::{HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
+use crate::journal::{Journal, JournalSpace};
+use crate::lsm::{IndexEntry, IndexTree};
+use crate::manifest::{Manifest, SsTableMeta};
+use crate::memory::{MemoryPool, Reservation};
+
+/// Called in the commit section once the commit has its timestamp.
+pub type OnApply = Box<dyn FnOnce(Timestamp) + Send>;
+
+/// What the commit section guards.
+#[derive(Debug)]
+pub struct CommitSection {
+    /// The last timestamp handed out.
+    pub last: Timestamp,
+    /// Bulk loads that are applied, with the end of their record, and not yet in the manifest.
+    pub pending_loads: Vec<PendingLoad>,
+}
+
+/// A bulk load that only the journal names.
+#[derive(Clone, Debug)]
+pub struct PendingLoad {
+    /// The load.
+    pub load: LoadId,
+    /// Where its record ends.
+    pub end: Lsn,
+    /// The heap and the first segment of its blocks.
+    pub heap: HeapId,
+    /// Its column blocks, a segment each from the first on.
+    pub blocks: Vec<(SegmentId, crate::ids::BlockId, u32)>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    timestamp: Timestamp,
+    end: Lsn,
+    txn: TxnId,
+    outcome: CommitOutcome,
+    /// Room in the journal, held until the record is durable.
+    _space: JournalSpace,
+}
+
+/// Memory and pins that applying a commit uses up.
+pub struct PreparedCommit {
+    heaps: Vec<Prepared>,
+    index: Reservation,
+}
+
+/// A database's shared parts.
+pub struct Store {
+    /// The cap of the process.
+    pub pool: MemoryPool,
+    /// Pages of blocks, and the block store below.
+    pub cache: Arc<PageCache>,
+    /// The heaps.
+    pub heaps: HeapSet,
+    /// The indexes.
+    pub tree: IndexTree,
+    /// The journal.
+    pub journal: Journal,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// What is published, who reads.
+    pub snapshots: Arc<SnapshotRegistry>,
+    /// The locks.
+    pub locks: Arc<LockManager>,
+    section: Mutex<CommitSection>,
+    in_flight: Mutex<VecDeque<InFlight>>,
+    poison: OnceLock<String>,
+}
+
+/// The parts that a [`Store`] is put together from.
+pub struct StoreParts {
+    /// See [`Store::pool`].
+    pub pool: MemoryPool,
+    /// See [`Store::cache`].
+    pub cache: Arc<PageCache>,
+    /// See [`Store::heaps`].
+    pub heaps: HeapSet,
+    /// See [`Store::tree`].
+    pub tree: IndexTree,
+    /// See [`Store::journal`].
+    pub journal: Journal,
+    /// See [`Store::manifest`].
+    pub manifest: Manifest,
+    /// The last commit that the manifest holds.
+    pub last_commit: Timestamp,
+}
+
+impl Store {
+    /// Puts the parts together. Replay comes next, then [`Journal::start_sync_thread`].
+    pub fn new(parts: StoreParts) -> Self {
+        Self {
+            pool: parts.pool,
+            cache: parts.cache,
+            heaps: parts.heaps,
+            tree: parts.tree,
+            journal: parts.journal,
+            manifest: parts.manifest,
+            snapshots: SnapshotRegistry::new(parts.last_commit),
+            locks: LockManager::new(),
+            section: Mutex::new(CommitSection { last: parts.last_commit, pending_loads: Vec::new() }),
+            in_flight: Mutex::new(VecDeque::new()),
+            poison: OnceLock::new(),
+        }
+    }
+
+    /// Fails once the store has stopped accepting writes.
+    pub fn check_writable(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `action` in the commit section: no commit is between its timestamp and its application.
+    pub fn with_section<T>(&self, action: impl FnOnce(&mut CommitSection) -> T) -> T {
+        action(&mut self.section.lock())
+    }
+
+    /// Commits a write set.
+    ///
+    /// # Errors
+    /// `DiskFull`, `OutOfMemory`, `Poisoned`, or I/O errors of what had to be loaded: nothing was done then. The
+    /// ticket tells what comes later. The transaction's locks are released when the ticket settles; on an error
+    /// here they are the caller's to release.
+    pub fn commit(&self, txn: TxnId, writes: &WriteSet, on_apply: Option<OnApply>) -> Result<CommitTicket> {
+        self.check_writable()?;
+        let mut body = RecordBody::encode(writes);
+        let space = self.journal.reserve(body.len_bytes() + body.trailer_bound())?;
+        if !body.loads().is_empty() {
+            self.cache.store().sync()?;
+        }
+        let mut prepared = self.prepare(&body)?;
+        let (outcome, ticket) = CommitOutcome::new();
+
+        let mut section = self.section.lock();
+        self.check_writable()?;
+        let placement = self.place(&section, &body);
+        let end = self.journal.append(body.finish(&placement));
+        self.apply(&mut section, &body, &placement, &mut prepared, Replay::No, end);
+        if let Some(on_apply) = on_apply {
+            on_apply(placement.timestamp);
+        }
+        let timestamp = placement.timestamp;
+        self.in_flight.lock().push_back(InFlight { timestamp, end, txn, outcome, _space: space });
+        drop(section);
+
+        // The sync may have ended before the entry was in the queue.
+        let durable = self.journal.durable();
+        if durable >= end {
+            self.on_durable(Ok(durable));
+        }
+        Ok(ticket)
+    }
+
+    /// Reserves and pins all that applying the record takes.
+    pub fn prepare(&self, body: &RecordBody) -> Result<PreparedCommit> {
+        let mut heaps = Vec::with_capacity(body.sections().len());
+        let (mut entries, mut key_bytes) = (0, 0);
+        for section in body.sections() {
+            let heap = self.heaps.get_or_create(section.heap);
+            let marked: Vec<RowId> = body.marks(section).map(|(row, _)| row).collect();
+            let row_bytes = usize::try_from(section.row_bytes)
+                .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
+            heaps.push(heap.prepare(section.rows as usize, row_bytes, &marked)?);
+            entries += section.entries as usize;
+            key_bytes += section.key_bytes as usize;
+        }
+        for load in body.loads() {
+            self.heaps.get_or_create(load.heap);
+        }
+        Ok(PreparedCommit { heaps, index: self.tree.reserve(entries, key_bytes)? })
+    }
+
+    fn place(&self, section: &CommitSection, body: &RecordBody) -> Placement {
+        let mut runs = Vec::with_capacity(body.sections().len());
+        let mut ends: Vec<(HeapId, RowId)> = Vec::new();
+        for part in body.sections() {
+            let lengths: Vec<u32> = body.rows(part).map(|row| row.len() as u32).collect();
+            let heap = self.heaps.get_or_create(part.heap);
+            let placed = heap.place(&lengths);
+            let end =
+                placed.last().map_or_else(|| heap.next_row(), |run| run.first.offset(u64::from(run.rows)));
+            ends.push((part.heap, end));
+            runs.push(placed);
+        }
+        let mut row_bases = Vec::with_capacity(body.loads().len());
+        for load in body.loads() {
+            let known = ends.iter().position(|(heap, _)| *heap == load.heap);
+            let place = known.unwrap_or_else(|| {
+                ends.push((load.heap, self.heaps.get_or_create(load.heap).next_row()));
+                ends.len() - 1
+            });
+            let end = &mut ends[place].1;
+            let base = if end.slot() == 0 { *end } else { end.segment().next().first_row() };
+            row_bases.push(base);
+            if let Some((_, slots)) = load.blocks.last() {
+                let last = SegmentId::new(base.segment().get() + load.blocks.len() as u64 - 1);
+                *end = RowId::from_parts(last, 0).offset(u64::from(*slots));
+            }
+        }
+        Placement { timestamp: Timestamp::new(section.last.get() + 1), runs, row_bases }
+    }
+
+    /// Makes a record's effects: the only code that does, for commits and for recovery (rule 5). Does not fail.
+    pub fn apply(
+        &self,
+        section: &mut CommitSection,
+        body: &RecordBody,
+        placement: &Placement,
+        prepared: &mut PreparedCommit,
+        replay: Replay,
+        end: Lsn,
+    ) {
+        debug_assert!(placement.timestamp > section.last, "rule 1: timestamps only grow");
+        let mut deltas: Vec<(HeapId, i64)> = Vec::new();
+        let mut entries = Vec::new();
+        for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
+            let heap = self.heaps.get_or_create(part.heap);
+            let mut rows = body.rows(part);
+            for run in runs {
+                heap.apply_inserts(run, &mut rows.by_ref().take(run.rows as usize), prepared);
+            }
+            let marks: Vec<(RowId, Option<RowId>)> = body
+                .marks(part)
+                .map(|(row, successor)| (row, successor.and_then(|ordinal| row_of_ordinal(runs, ordinal))))
+                .collect();
+            heap.apply_marks(placement.timestamp, &marks, prepared);
+            deltas.push((part.heap, i64::from(part.rows) - i64::from(part.marks)));
+            if !replay.skips_index() {
+                entries.extend(body.entries(part).filter_map(|(index, ordinal, key)| {
+                    Some(IndexEntry { index, key, row: row_of_ordinal(runs, ordinal)? })
+                }));
+            }
+        }
+        if !entries.is_empty() {
+            let held = prepared.index.bytes();
+            self.tree.apply(&entries, prepared.index.split(held));
+        }
+        for (load, base) in body.loads().iter().zip(&placement.row_bases) {
+            self.adopt(section, load, *base, end, replay);
+            match deltas.iter_mut().find(|(heap, _)| *heap == load.heap) {
+                Some((_, delta)) => *delta += load.rows as i64,
+                None => deltas.push((load.heap, load.rows as i64)),
+            }
+        }
+        for (heap, delta) in deltas {
+            self.heaps.get_or_create(heap).seal_commit(placement.timestamp, delta);
+        }
+        section.last = placement.timestamp;
+    }
+
+    /// Takes a load's blocks and files in. In replay the heap is asked even where the manifest has the load, since
+    /// its row end may be that of an older checkpoint; the index is not.
+    fn adopt(&self, section: &mut CommitSection, load: &BulkPart, base: RowId, end: Lsn, replay: Replay<'_>) {
+        let heap = self.heaps.get_or_create(load.heap);
+        let mut blocks = Vec::with_capacity(load.blocks.len());
+        for (place, (block, slots)) in load.blocks.iter().enumerate() {
+            let segment = SegmentId::new(base.segment().get() + place as u64);
+            heap.adopt(segment, *block, *slots, *slots);
+            blocks.push((segment, *block, *slots));
+        }
+        if replay.skips_load(load.load) {
+            return;
+        }
+        let row_base = if load.absolute { 0 } else { base.get() };
+        let tables = load.tables.iter().map(|table| SsTableMeta { row_base, ..table.clone() }).collect();
+        if let Err(error) = self.tree.adopt(tables) {
+            // The bounds of a file that was just written are none: its index is not to be trusted.
+            self.poison(&error.to_string());
+        }
+        section.pending_loads.push(PendingLoad { load: load.load, end, heap: load.heap, blocks });
+    }
+
+    /// Publishes what is durable, releases its locks and settles its tickets. Called by the journal.
+    pub fn on_durable(&self, durable: Result<Lsn>) {
+        let mut settled = Vec::new();
+        {
+            let mut in_flight = self.in_flight.lock();
+            match &durable {
+                Ok(durable) => {
+                    while in_flight.front().is_some_and(|commit| commit.end <= *durable) {
+                        settled.extend(in_flight.pop_front());
+                    }
+                    if let Some(last) = settled.last() {
+                        self.snapshots.publish(last.timestamp);
+                    }
+                }
+                Err(error) => {
+                    self.poison.get_or_init(|| error.to_string());
+                    settled.extend(in_flight.drain(..));
+                }
+            }
+        }
+        for commit in settled {
+            self.locks.release_all(commit.txn);
+            commit.outcome.settle(match &durable {
+                Ok(_) => Ok(commit.timestamp),
+                Err(error) => Err(Error::Poisoned { reason: error.to_string() }),
+            });
+        }
+    }
+
+    /// Stops accepting writes.
+    pub fn poison(&self, reason: &str) {
+        self.poison.get_or_init(|| reason.to_owned());
+    }
+}
+
+/// What of a record the manifest holds already.
+#[derive(Clone, Copy, Debug)]
+pub enum Replay<'a> {
+    /// Nothing: it is a commit.
+    No,
+    /// Recovery: whether the index entries are in SSTables, and which loads the manifest has adopted.
+    Yes {
+        /// All entries of the record are in SSTables.
+        index_flushed: bool,
+        /// Loads whose blocks and files the manifest names.
+        loads: &'a dyn Loads,
+    },
+}
+
+/// Which loads the manifest has.
+pub trait Loads: std::fmt::Debug {
+    /// Whether this one is adopted for good.
+    fn has(&self, load: LoadId) -> bool;
+}
+
+impl Replay<'_> {
+    fn skips_index(&self) -> bool {
+        matches!(self, Self::Yes { index_flushed: true, .. })
+    }
+
+    fn skips_load(&self, load: LoadId) -> bool {
+        match self {
+            Self::No => false,
+            Self::Yes { loads, .. } => loads.has(load),
+        }
+    }
+}

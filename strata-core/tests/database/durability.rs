@@ -1,0 +1,175 @@
+//! What is committed is there after a restart, in whatever form the rows are by then.
+
+use std::sync::Arc;
+
+use crate::common::*;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use strata_core::ids::TableId;
+use strata_core::maintenance::Step;
+use strata_core::table::Isolation;
+use strata_core::txn::block_on;
+use strata_core::vfs::{MemVfs, SeededRandom};
+use strata_core::{Database, Error};
+
+fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
+    let balances: Int64Array = ids.clone().map(|id| id % 1_000).collect();
+    let notes: StringViewArray = ids.clone().map(|id| Some(format!("loaded {id}"))).collect();
+    let ids: Int64Array = ids.collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(ids) as ArrayRef, true),
+        ("balance", Arc::new(balances) as ArrayRef, true),
+        ("note", Arc::new(notes) as ArrayRef, true),
+    ])
+    .expect("columns fit")
+}
+
+fn load(db: &Database, table: TableId, ids: std::ops::Range<i64>) -> Result<u64, Error> {
+    let txn = db.begin(Isolation::ReadCommitted)?;
+    let rows = block_on(async {
+        let mut load = txn.bulk_load(table).await?;
+        let mut start = ids.start;
+        while start < ids.end {
+            let end = ids.end.min(start + 10_000);
+            load.append(&batch(start..end))?;
+            start = end;
+        }
+        load.finish().await
+    })?;
+    txn.commit()?.wait()?;
+    Ok(rows)
+}
+
+#[test]
+fn rows_survive_a_restart() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(&vfs);
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 10), account(2, 20), account(3, 30)]).expect("inserts");
+    let txn = writer(&db, table);
+    assert!(add(&txn, &db, table, 2, 5).expect("updates"));
+    assert_eq!(find(&txn, &db, table, 2).expect("own write").1[1], account(0, 25)[1]);
+    assert_eq!(scan(&db, table), vec![(1, 10), (2, 20), (3, 30)], "nobody else sees it");
+    txn.commit().expect("commits").wait().expect("durable");
+    let expected = vec![(1, 10), (2, 25), (3, 30)];
+    assert_eq!(scan(&db, table), expected);
+    assert_clean(&db);
+    drop(db);
+
+    let db = open(&vfs);
+    assert_eq!(db.replayed_records(), 0, "a clean close leaves nothing to replay");
+    assert_eq!(scan(&db, table), expected);
+    assert_clean(&db);
+}
+
+#[test]
+fn a_crash_keeps_what_was_acknowledged_and_nothing_in_part() {
+    for seed in 0..40 {
+        let vfs = Arc::new(MemVfs::new());
+        let db = open(&vfs);
+        let table = create_accounts(&db, "accounts");
+        insert(&db, table, &[account(1, 100), account(2, 100)]).expect("inserts");
+        for round in 0..20 {
+            let txn = writer(&db, table);
+            add(&txn, &db, table, 1, -1).expect("updates");
+            add(&txn, &db, table, 2, 1).expect("updates");
+            txn.commit().expect("commits").wait().expect("durable");
+            if round % 7 == seed % 7 {
+                db.checkpoint().expect("checkpoints");
+            }
+        }
+        let crashed = Arc::new(vfs.crash_clone(&SeededRandom::new(seed)));
+        let reopened = open(&crashed);
+        assert_eq!(scan(&reopened, table), vec![(1, 80), (2, 120)], "seed {seed}");
+        assert_clean(&reopened);
+        insert(&reopened, table, &[account(3, 1)]).expect("goes on");
+    }
+}
+
+#[test]
+fn a_bulk_load_is_adopted_whole_and_indexed() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(&vfs);
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(-1, 7)]).expect("inserts");
+    assert_eq!(load(&db, table, 0..150_000).expect("loads"), 150_000);
+    insert(&db, table, &[account(200_000, 8)]).expect("inserts");
+    assert_eq!(scan(&db, table).len(), 150_002);
+    let txn = writer(&db, table);
+    assert_eq!(find(&txn, &db, table, 149_999).expect("indexed").1[1], account(0, 999)[1]);
+    drop(txn);
+    let duplicate = load(&db, table, 149_000..180_000).expect_err("149,000 is there");
+    assert!(matches!(duplicate, Error::DuplicateKey { .. }), "{duplicate}");
+    let duplicate = insert(&db, table, &[account(77, 0)]).expect_err("77 is there");
+    assert!(matches!(duplicate, Error::DuplicateKey { .. }), "{duplicate}");
+
+    let crashed = Arc::new(vfs.crash_clone(&SeededRandom::new(3)));
+    let reopened = open(&crashed);
+    assert_eq!(scan(&reopened, table).len(), 150_002);
+    assert_clean(&reopened);
+    drop(reopened);
+    drop(db);
+    let db = open(&vfs);
+    assert_eq!(scan(&db, table).len(), 150_002);
+    assert_clean(&db);
+}
+
+#[test]
+fn freezing_and_compaction_change_no_answer() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(&vfs);
+    let table = create_accounts(&db, "accounts");
+    for start in (0..140_000).step_by(20_000) {
+        let rows: Vec<_> = (start..start + 20_000).map(|id| account(id, id)).collect();
+        insert(&db, table, &rows).expect("inserts");
+    }
+    let txn = writer(&db, table);
+    for id in (0..140_000).step_by(3) {
+        add(&txn, &db, table, id, 1).expect("updates");
+    }
+    txn.commit().expect("commits").wait().expect("durable");
+    let before = scan(&db, table);
+    let held = db.view();
+    db.vacuum().expect("vacuums");
+    while db.maintain().expect("steps") != Step::Idle {}
+    assert_eq!(scan(&db, table), before);
+    assert_clean(&db);
+    drop(held);
+    db.vacuum().expect("vacuums");
+    assert_eq!(scan(&db, table), before);
+    assert_clean(&db);
+    let crashed = Arc::new(vfs.crash_clone(&SeededRandom::new(1)));
+    let reopened = open(&crashed);
+    assert_eq!(scan(&reopened, table), before);
+    assert_clean(&reopened);
+}
+
+#[test]
+fn truncate_and_drop_give_their_space_back() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(&vfs);
+    let table = create_accounts(&db, "accounts");
+    load(&db, table, 0..200_000).expect("loads");
+    db.vacuum().expect("vacuums");
+    let full = db.stats().blocks_used_bytes;
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(txn.lock_table(table, strata_core::txn::TableLockMode::AccessExclusive)).expect("locked");
+    block_on(txn.truncate(table)).expect("truncates");
+    txn.commit().expect("commits").wait().expect("durable");
+    assert_eq!(scan(&db, table), vec![]);
+    load(&db, table, 5..40_000).expect("the keys are free again");
+    db.vacuum().expect("vacuums");
+    let after = db.stats().blocks_used_bytes;
+    assert!(after < full / 2, "{after} of {full} bytes are in use");
+    let crashed = Arc::new(vfs.crash_clone(&SeededRandom::new(9)));
+    assert_eq!(scan(&open(&crashed), table).len(), 39_995);
+}
+
+#[test]
+fn a_second_opener_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Database::open(folder.path(), manual()).expect("opens");
+    let refused = Database::open(folder.path(), manual()).err().expect("is refused");
+    assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+    drop(db);
+    Database::open(folder.path(), manual()).expect("opens again");
+}

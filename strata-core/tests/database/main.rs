@@ -1,0 +1,5 @@
+//! The engine through its public face: durability, transactions.
+
+mod common;
+mod durability;
+mod transactions;

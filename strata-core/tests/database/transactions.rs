@@ -1,0 +1,254 @@
+//! Isolation, locks and constraints, with threads where two transactions must meet.
+
+use std::sync::Arc;
+use std::thread;
+
+use crate::common::*;
+use strata_core::table::{Isolation, Locked};
+use strata_core::txn::{RowLockMode, TableLockMode, block_on};
+use strata_core::{Database, Error, Options};
+
+fn memory() -> Database {
+    Database::in_memory(Options { memory_bytes: 256 << 20, ..Options::default() }).expect("opens")
+}
+
+#[test]
+fn transfers_keep_the_sum_at_every_snapshot() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    let rows: Vec<_> = (0..10).map(|id| account(id, 1_000)).collect();
+    insert(&db, table, &rows).expect("inserts");
+    thread::scope(|scope| {
+        for worker in 0..6i64 {
+            let db = &db;
+            scope.spawn(move || {
+                for round in 0..150i64 {
+                    let (from, to) = ((worker + round) % 10, (worker * 3 + round * 7 + 1) % 10);
+                    let txn = writer(db, table);
+                    let moved = add(&txn, db, table, from.min(to), -1)
+                        .and_then(|_| add(&txn, db, table, from.max(to), 1));
+                    match moved {
+                        Ok(_) => drop(txn.commit().expect("commits").wait().expect("durable")),
+                        Err(Error::Deadlock) => panic!("locks are taken in order"),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+        let db = &db;
+        scope.spawn(move || {
+            for _ in 0..200 {
+                let sum: i64 = scan(db, table).iter().map(|(_, balance)| balance).sum();
+                assert_eq!(sum, 10_000);
+            }
+        });
+    });
+    assert_clean(&db);
+}
+
+#[test]
+fn no_update_of_a_counter_is_lost() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 0)]).expect("inserts");
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let txn = writer(&db, table);
+                    assert!(add(&txn, &db, table, 1, 1).expect("updates"));
+                    txn.commit().expect("commits").wait().expect("durable");
+                }
+            });
+        }
+    });
+    assert_eq!(scan(&db, table), vec![(1, 800)]);
+}
+
+#[test]
+fn repeatable_read_refuses_a_row_that_changed_after_its_snapshot() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 5)]).expect("inserts");
+    let txn = db.begin(Isolation::RepeatableRead).expect("begins");
+    block_on(txn.lock_table(table, TableLockMode::RowExclusive)).expect("locked");
+    let (row, _) = find(&txn, &db, table, 1).expect("is there");
+    let other = writer(&db, table);
+    add(&other, &db, table, 1, 1).expect("updates");
+    other.commit().expect("commits").wait().expect("durable");
+    let (_, seen) = find(&txn, &db, table, 1).expect("still the old one");
+    assert_eq!(seen[1], account(0, 5)[1]);
+    let view = txn.view().table(table).expect("is there");
+    let refused = block_on(txn.lock_row(&view, row, RowLockMode::NoKeyUpdate));
+    assert!(matches!(refused, Err(Error::SerializationFailure)), "{refused:?}");
+}
+
+/// TRAPS, "The lost successor": whoever waited for a row goes on with what replaced it, or learns that it is gone.
+#[test]
+fn the_lost_successor() {
+    let db = Arc::new(memory());
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 5), account(2, 5)]).expect("inserts");
+    let first = writer(&db, table);
+    add(&first, &db, table, 1, 10).expect("updates");
+    let (row, _) = find(&first, &db, table, 2).expect("is there");
+    let view = first.view().table(table).expect("is there");
+    assert_eq!(block_on(first.lock_row(&view, row, RowLockMode::Update)).expect("locked"), Locked::Current);
+    first.delete(&view, row).expect("deletes");
+    let waiting = {
+        let db = db.clone();
+        thread::spawn(move || {
+            let second = writer(&db, table);
+            let updated = add(&second, &db, table, 1, 1).expect("goes on with the new version");
+            let gone = add(&second, &db, table, 2, 1).expect("is told");
+            second.commit().expect("commits").wait().expect("durable");
+            (updated, gone)
+        })
+    };
+    thread::sleep(std::time::Duration::from_millis(50));
+    first.commit().expect("commits").wait().expect("durable");
+    assert_eq!(waiting.join().expect("no panic"), (true, false));
+    assert_eq!(scan(&db, table), vec![(1, 16)]);
+}
+
+#[test]
+fn an_insert_waits_for_an_uncommitted_delete_of_its_key() {
+    for delete_commits in [true, false] {
+        let db = Arc::new(memory());
+        let table = create_accounts(&db, "accounts");
+        insert(&db, table, &[account(1, 5)]).expect("inserts");
+        let deleter = writer(&db, table);
+        let (row, _) = find(&deleter, &db, table, 1).expect("is there");
+        let view = deleter.view().table(table).expect("is there");
+        block_on(deleter.lock_row(&view, row, RowLockMode::Update)).expect("locked");
+        deleter.delete(&view, row).expect("deletes");
+        let waiting = {
+            let db = db.clone();
+            thread::spawn(move || insert(&db, table, &[account(1, 6)]))
+        };
+        thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!waiting.is_finished(), "the fate of key 1 is open");
+        if delete_commits {
+            deleter.commit().expect("commits").wait().expect("durable");
+            waiting.join().expect("no panic").expect("the key is free");
+            assert_eq!(scan(&db, table), vec![(1, 6)]);
+        } else {
+            deleter.rollback();
+            let refused = waiting.join().expect("no panic");
+            assert!(matches!(refused, Err(Error::DuplicateKey { .. })), "{refused:?}");
+            assert_eq!(scan(&db, table), vec![(1, 5)]);
+        }
+        assert_clean(&db);
+    }
+}
+
+#[test]
+fn two_inserts_of_one_key_do_not_both_commit() {
+    let db = Arc::new(memory());
+    let table = create_accounts(&db, "accounts");
+    let first = writer(&db, table);
+    block_on(first.insert(&def(&db, table), &account(1, 1))).expect("inserts");
+    let waiting = {
+        let db = db.clone();
+        thread::spawn(move || insert(&db, table, &[account(1, 2)]))
+    };
+    thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!waiting.is_finished(), "the fate of key 1 is open");
+    first.commit().expect("commits").wait().expect("durable");
+    assert!(matches!(waiting.join().expect("no panic"), Err(Error::DuplicateKey { .. })));
+    assert_eq!(scan(&db, table), vec![(1, 1)]);
+}
+
+/// TRAPS, "DDL against DML": a writer that knows only the old indexes ends before a new one is built.
+#[test]
+fn an_index_build_waits_for_writers_and_sees_their_rows() {
+    let db = Arc::new(memory());
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 10)]).expect("inserts");
+    let quiet = writer(&db, table);
+    block_on(quiet.insert(&def(&db, table), &account(2, 20))).expect("inserts");
+    let building = {
+        let db = db.clone();
+        thread::spawn(move || {
+            let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+            let mut index = primary_key("by_balance");
+            index.columns[0].column = strata_core::ids::ColumnId::new(1);
+            (index.primary, index.unique) = (false, false);
+            block_on(txn.create_index(table, index)).expect("builds");
+            txn.commit().expect("commits").wait().expect("durable");
+        })
+    };
+    thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!building.is_finished(), "a writer is in flight");
+    quiet.commit().expect("commits").wait().expect("durable");
+    building.join().expect("no panic");
+    insert(&db, table, &[account(3, 30)]).expect("inserts");
+    assert_eq!(def(&db, table).indexes.len(), 2);
+    assert_clean(&db);
+}
+
+/// TRAPS, "Bulk against a quiet writer".
+#[test]
+fn bulk_against_a_quiet_writer() {
+    let db = Arc::new(memory());
+    let table = create_accounts(&db, "accounts");
+    let quiet = writer(&db, table);
+    block_on(quiet.insert(&def(&db, table), &account(7, 1))).expect("inserts");
+    let loading = {
+        let db = db.clone();
+        thread::spawn(move || {
+            let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+            block_on(txn.bulk_load(table)).map(|_| ())
+        })
+    };
+    thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!loading.is_finished(), "a load waits for writers of the table");
+    quiet.commit().expect("commits").wait().expect("durable");
+    loading.join().expect("no panic").expect("begins");
+}
+
+#[test]
+fn crossed_updates_deadlock_once() {
+    let db = Arc::new(memory());
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 0), account(2, 0)]).expect("inserts");
+    let first = writer(&db, table);
+    add(&first, &db, table, 1, 1).expect("updates");
+    let crossing = {
+        let db = db.clone();
+        thread::spawn(move || {
+            let second = writer(&db, table);
+            add(&second, &db, table, 2, 1).expect("updates");
+            let outcome = add(&second, &db, table, 1, 1);
+            if outcome.is_ok() {
+                second.commit().expect("commits").wait().expect("durable");
+            }
+            outcome
+        })
+    };
+    thread::sleep(std::time::Duration::from_millis(50));
+    let outcome = add(&first, &db, table, 2, 1);
+    if outcome.is_ok() {
+        first.commit().expect("commits").wait().expect("durable");
+    } else {
+        first.rollback();
+    }
+    let crossed = crossing.join().expect("no panic");
+    let deadlocks =
+        [&outcome, &crossed].iter().filter(|outcome| matches!(outcome, Err(Error::Deadlock))).count();
+    assert_eq!(deadlocks, 1, "{outcome:?} {crossed:?}");
+    assert_eq!(scan(&db, table), vec![(1, 1), (2, 1)]);
+}
+
+#[test]
+fn ddl_is_rolled_back_with_its_transaction() {
+    let db = memory();
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let columns = vec![column("id", strata_core::row::ColumnType::Int64, false)];
+    block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", columns))).expect("new");
+    assert!(txn.view().catalog().table_by_name("public", "t").is_ok());
+    assert!(db.catalog().table_by_name("public", "t").is_err());
+    txn.rollback();
+    assert!(db.catalog().table_by_name("public", "t").is_err());
+    create_accounts(&db, "t");
+}
