@@ -65,8 +65,8 @@ impl<T> Chain<T> {
         Links { next: self.newest() }
     }
 
-    /// Adds a link (the writer).
-    pub fn push(&self, at: Timestamp, value: T) {
+    /// Adds a link (the writer), and returns it.
+    pub fn push(&self, at: Timestamp, value: T) -> Arc<Link<T>> {
         let newest = self.newest();
         let mut newer: Option<Arc<Link<T>>> = None;
         let mut older = newest;
@@ -75,11 +75,12 @@ impl<T> Chain<T> {
             newer = older;
             older = next;
         }
-        let link = Some(Arc::new(Link { at, value, previous: ArcSwapOption::new(older) }));
+        let link = Arc::new(Link { at, value, previous: ArcSwapOption::new(older) });
         match newer {
-            Some(newer) => newer.previous.store(link),
-            None => self.newest.store(link),
+            Some(newer) => newer.previous.store(Some(Arc::clone(&link))),
+            None => self.newest.store(Some(Arc::clone(&link))),
         }
+        link
     }
 
     /// Drops the links that come after `last` (the pruner).

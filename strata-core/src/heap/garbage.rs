@@ -40,6 +40,10 @@ impl Heap {
 
     /// Whether nobody can see the row, answered from what is resident. For many rows, [`Heap::garbage`] is cheaper.
     pub fn is_garbage(&self, row: RowId, horizon: &Horizon) -> bool {
+        let entry = self.directory.get(row.segment());
+        if entry.is_some_and(|entry| !entry.marks.is_dead(row.slot())) {
+            return false;
+        }
         self.garbage(horizon).is_garbage(row)
     }
 }

@@ -97,6 +97,9 @@ pub struct Heap {
     sealed: Mutex<Vec<Arc<PageSlot>>>,
     /// Segments with groups of marks that may be collapsed.
     prunable: Mutex<Vec<SegmentId>>,
+    /// Entries that were replaced: kept until only this list has them, so that the commit section, which holds one for a
+    /// moment, never is the last to let go and so to free blocks.
+    replaced: Mutex<Vec<Arc<SegmentEntry>>>,
     /// What the durable manifest has; maintenance only.
     durable: Mutex<Durable>,
 }
@@ -175,6 +178,7 @@ impl Heap {
             tail: Mutex::new(tail),
             sealed: Mutex::default(),
             prunable: Mutex::default(),
+            replaced: Mutex::default(),
             durable: Mutex::new(durable),
         }
     }
@@ -201,6 +205,7 @@ impl Heap {
     pub fn prune(&self, live_snapshots: &[Timestamp], published: Timestamp) {
         debug_assert!(live_snapshots.is_sorted());
         self.register_sealed();
+        self.reap();
         self.versions.prune(live_snapshots, published);
         let segments = std::mem::take(&mut *self.prunable.lock());
         for segment in segments {
@@ -222,6 +227,21 @@ impl Heap {
                 block.mark_obsolete();
             }
         }
+    }
+
+    /// Takes an entry that the directory no longer has, and whose image the durable manifest no longer names.
+    fn retire_entry(&self, entry: Arc<SegmentEntry>) {
+        entry.retire_image();
+        self.replaced.lock().push(entry);
+        self.reap();
+    }
+
+    /// Lets go of replaced entries that nobody reads any more.
+    fn reap(&self) {
+        let mut replaced = self.replaced.lock();
+        let unread = replaced.extract_if(.., |entry| Arc::strong_count(entry) == 1).collect::<Vec<_>>();
+        drop(replaced);
+        drop(unread);
     }
 
     /// Tells the page cache of pages sealed meanwhile.

@@ -70,8 +70,8 @@ impl Heap {
     }
 
     /// Encodes a sealed segment, hot or frozen, into a new column block without the rows that nobody can see. `schema`
-    /// is the newest one of the table. `None` where the segment is not there, not sealed, or all garbage (see
-    /// [`drop_garbage`](Self::drop_garbage)).
+    /// is the newest one of the table. `None` where the segment is not there, not sealed, all garbage (see
+    /// [`drop_garbage`](Self::drop_garbage)), or a load that the manifest does not have yet: its blocks are the journal's.
     ///
     /// # Errors
     /// Those of the block store, `OutOfMemory`, `Corrupt`. Nothing has been done then.
@@ -82,6 +82,9 @@ impl Heap {
         horizon: &Horizon,
     ) -> Result<Option<SegmentChange>> {
         let Some(entry) = self.sealed_entry(segment)? else { return Ok(None) };
+        if entry.is_frozen() && !self.durable.lock().segments.get(&segment).is_some_and(|known| known.named) {
+            return Ok(None);
+        }
         let present = self.present(&entry, horizon)?;
         let rows: u32 = present.iter().map(|word| word.count_ones()).sum();
         if rows == 0 {
@@ -110,7 +113,7 @@ impl Heap {
             let image = Image::Column(Arc::new(image));
             heap.directory.swap(segment, Some(Arc::new(SegmentEntry { id: segment, image, marks })));
             heap.durable.lock().segments.entry(segment).or_default().named = true;
-            entry.retire_image();
+            heap.retire_entry(entry);
         });
         Ok(Some(SegmentChange { edits, install }))
     }
@@ -148,10 +151,10 @@ impl Heap {
             durable.segments.remove(&segment);
             durable.live_rows = live_rows;
             drop(durable);
-            entry.retire_image();
             if let Some(block) = entry.marks.set_stored(None, 0) {
                 block.mark_obsolete();
             }
+            heap.retire_entry(entry);
         });
         Ok(Some(SegmentChange { edits, install }))
     }

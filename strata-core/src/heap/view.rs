@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 
 use super::HeapEnv;
-use super::column::{Selection, Zone};
+use super::column::{ColumnBlock, Selection, Zone};
 use super::hot::{HotImage, PinnedPage};
 use super::marks::Marks;
 use super::segment::{Image, SegmentEntry};
@@ -121,6 +121,17 @@ impl SegmentView {
                 };
                 columns.iter().map(read).collect()
             }
+        }
+    }
+
+    /// The column block of a frozen segment, for its statistics.
+    ///
+    /// # Errors
+    /// Those of the block store; `CorruptBlock`.
+    pub fn column_block(&self) -> Result<Option<Arc<ColumnBlock>>> {
+        match &self.entry.image {
+            Image::Column(image) => image.open().map(Some),
+            Image::Hot(_) => Ok(None),
         }
     }
 

@@ -204,10 +204,9 @@ impl Marks {
         if let Some(reservation) = memory(group_bytes(entries.len())) {
             merge(&mut self.stored.lock().account, reservation);
         }
-        let slots: Vec<u16> = entries.iter().map(|entry| entry.slot).collect();
-        self.groups.push(end_ts, entries);
-        for slot in slots {
-            bits[usize::from(slot) / 64].fetch_or(bit(slot), Ordering::Release);
+        let group = self.groups.push(end_ts, entries);
+        for entry in &group.value {
+            bits[usize::from(entry.slot) / 64].fetch_or(bit(entry.slot), Ordering::Release);
         }
         self.dead.fetch_add(count, Ordering::AcqRel);
         count
@@ -305,10 +304,16 @@ impl Marks {
                 self.groups.cut_after(&anchor);
                 break;
             }
+            let mut count = first.value.len();
             let mut run = vec![first];
+            // A group much larger than what would join it stays as it is, so that uniting costs little in all.
             while let Some(next) = run.last().and_then(|link| link.previous()).filter(|next| {
-                next.at > oldest && run[0].at <= published && class(next.at) == class(run[0].at)
+                next.at > oldest
+                    && run[0].at <= published
+                    && class(next.at) == class(run[0].at)
+                    && next.value.len() <= 4 * count + 64
             }) {
+                count += next.value.len();
                 run.push(next);
             }
             anchor = if run.len() == 1 {

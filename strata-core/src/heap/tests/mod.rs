@@ -1,6 +1,7 @@
 //! Tests of the heap as a whole: against a model, against readers, and the interleavings that broke drafts.
 
 mod concurrent;
+mod faults;
 mod model;
 mod rig;
 mod traps;

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+
+use super::super::column::Selection;
+use super::super::marks::set_slots;
 use super::super::{Heap, HeapEnv, Horizon, Install, RowRun};
 use crate::block::{BlockStore, MemBlockStore};
 use crate::cache::{CacheOptions, PageCache};
@@ -24,7 +29,7 @@ pub struct Record {
 }
 
 pub struct Rig {
-    pub store: Arc<MemBlockStore>,
+    pub store: Arc<dyn BlockStore>,
     pub cache: Arc<PageCache>,
     pub heap: Arc<Heap>,
     pub schema: Schema,
@@ -49,10 +54,9 @@ fn column(id: u32, name: &str, column_type: ColumnType) -> Column {
     }
 }
 
-fn env(store: &Arc<MemBlockStore>, pool_bytes: usize) -> (HeapEnv, Arc<PageCache>) {
+fn env(store: &Arc<dyn BlockStore>, pool_bytes: usize) -> (HeapEnv, Arc<PageCache>) {
     let pool = MemoryPool::new(pool_bytes);
-    let store: Arc<dyn BlockStore> = store.clone();
-    let cache = PageCache::new(store, pool.clone(), CacheOptions::default());
+    let cache = PageCache::new(Arc::clone(store), pool.clone(), CacheOptions::default());
     (HeapEnv { cache: Arc::clone(&cache), pool }, cache)
 }
 
@@ -62,7 +66,10 @@ pub fn ts(raw: u64) -> Timestamp {
 
 impl Rig {
     pub fn new(segment_bytes: u64, pool_bytes: usize) -> Self {
-        let store = Arc::new(MemBlockStore::new());
+        Self::on(Arc::new(MemBlockStore::new()), segment_bytes, pool_bytes)
+    }
+
+    pub fn on(store: Arc<dyn BlockStore>, segment_bytes: u64, pool_bytes: usize) -> Self {
         store.finish_recovery().expect("in memory");
         let (env, cache) = env(&store, pool_bytes);
         let heap = Arc::new(Heap::create(HEAP, env).with_segment_bytes(segment_bytes));
@@ -143,6 +150,18 @@ impl Rig {
         for record in &self.journal[self.start..] {
             apply(&self.heap, record, true);
         }
+    }
+
+    /// All ids that a snapshot sees, in RowId order.
+    pub fn ids(&self, at: Timestamp) -> Vec<i64> {
+        let mut ids = Vec::new();
+        for view in self.heap.segments(at) {
+            let words = view.visible(0..view.slots()).expect("memory");
+            let slots = set_slots(&words).map(u32::from).collect();
+            let arrays = view.read(&self.schema, &[ID], &Selection::Slots(slots)).expect("memory");
+            ids.extend_from_slice(arrays[0].as_primitive::<Int64Type>().values());
+        }
+        ids
     }
 
     /// Bytes of the blocks that the manifest names.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
-use super::super::Heap;
 use super::super::column::Selection;
+use super::super::{Heap, Horizon};
 use super::rig::{HEAP, ID, Record, Rig, apply, ts};
 use crate::error::Error;
 use crate::ids::{RowId, SegmentId};
@@ -17,16 +17,8 @@ fn fill(rig: &mut Rig, first: i64, count: i64) -> Vec<RowId> {
     rig.commit(rows, &[])
 }
 
-/// All ids that a snapshot sees.
 fn ids(rig: &Rig, at: u64) -> Vec<i64> {
-    let mut ids = Vec::new();
-    for view in rig.heap.segments(ts(at)) {
-        let words = view.visible(0..view.slots()).expect("memory");
-        let slots = super::super::marks::set_slots(&words).map(u32::from).collect();
-        let arrays = view.read(&rig.schema, &[ID], &Selection::Slots(slots)).expect("memory");
-        ids.extend_from_slice(arrays[0].as_primitive::<Int64Type>().values());
-    }
-    ids
+    rig.ids(ts(at))
 }
 
 #[test]
@@ -228,12 +220,19 @@ fn a_load_is_adopted_at_a_segment_boundary_and_once() {
     assert_eq!(rig.heap.next_row(), SegmentId::new(2).first_row(), "no rows go behind a load");
     let before = ids(&rig, 1);
     assert_eq!((before.len(), ids(&rig, 2).len()), (150, 150 + slots as usize));
+    let marked = segment.first_row().offset(4);
+    let mut prepared = rig.heap.prepare(0, 0, &[marked]).expect("memory");
+    rig.heap.apply_marks(ts(3), &[(marked, None)], &mut prepared);
+    rig.heap.seal_commit(ts(3), -1);
+    let horizon = Horizon { published: ts(3), live: Vec::new() };
+    assert!(!rig.freeze(1, &horizon), "its block is the journal's, not the manifest's");
     rig.checkpoint();
     rig.reopen();
     rig.heap.adopt(segment, block, slots, slots);
     rig.heap.seal_commit(ts(2), i64::from(slots));
-    assert_eq!(rig.heap.live_rows(ts(2)), 150 + u64::from(slots), "adopted once");
-    assert_eq!(ids(&rig, 2).len(), 150 + slots as usize);
+    assert_eq!(rig.heap.live_rows(ts(3)), 149 + u64::from(slots), "adopted once");
+    assert!(rig.freeze(1, &horizon));
+    assert_eq!(ids(&rig, 3).len(), 149 + slots as usize);
 }
 
 #[test]
