@@ -23,6 +23,8 @@
 //! bytes from disk are checked before use, every page by its checksum first: damage is `CorruptBlock`, which names
 //! the block and the offset, and leaves other pages readable. The bytes are described in `docs/format/column-block.md`.
 
+mod arrays;
+mod bitmap;
 mod bits;
 mod block;
 mod bounds;
@@ -32,14 +34,18 @@ mod datum;
 mod dictionary;
 mod directory;
 mod encoding;
+mod filter;
+mod header;
 mod integers;
 mod page;
 mod position;
 mod presence;
 mod read;
+mod scalar;
 mod statistics;
 mod strings;
 mod symbols;
+mod types;
 mod unchecked;
 mod values;
 mod views;
@@ -47,8 +53,10 @@ mod writer;
 
 pub use block::{ColumnBlock, Zones};
 pub use bounds::Bounds;
-pub use directory::{ColumnMeta, Origin};
+pub use directory::ColumnMeta;
 pub use encoding::Encoding;
+pub use filter::Comparison;
+pub use header::Origin;
 pub use position::Selection;
 pub use presence::Presence;
 pub use statistics::Zone;

@@ -1,6 +1,8 @@
 //! Whole blocks: what is written is what is read, through every way of reading; damage is found.
 
 mod damage;
+mod filter;
+mod generate;
 mod round_trip;
 
 use std::sync::Arc;

@@ -17,10 +17,16 @@
 //! line. The multiplier is the greatest common divisor of the page's differences: times in whole seconds, prices in whole
 //! units. A last group that is not full is padded with residuals of zero.
 
+mod encode;
+mod select;
+
 use arrow_buffer::{Buffer, ScalarBuffer};
 
-use super::bits::{self, GROUP, NARROW, packed_bytes, width_of};
-use super::bytes::{Cursor, Damage, Decoded, pad_to_8};
+pub(super) use encode::{encode, group_bytes};
+pub(super) use select::Accept;
+
+use super::bits::{self, GROUP, NARROW, packed_bytes};
+use super::bytes::{Cursor, Damage, Decoded};
 use super::position::Positions;
 
 const HAS_SLOPES: u8 = 1;
@@ -30,114 +36,9 @@ const SLOPE_SHIFT: u32 = 10;
 /// From this many values of a group on, unpacking it whole is cheaper than reading them one by one.
 const UNPACK_FROM: usize = 48;
 
-/// How a group is to be packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Plan {
-    base: i64,
-    slope: i64,
-    width: u8,
-}
-
-/// The distance from `low` to `high`, which may exceed `i64::MAX`.
-fn distance(low: i64, high: i64) -> u64 {
-    high.wrapping_sub(low) as u64
-}
-
+/// What the line of a group adds at a place.
 fn predicted(index: usize, slope: i64) -> i64 {
     (index as i64).wrapping_mul(slope) >> SLOPE_SHIFT
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// The greatest common divisor of all differences; 1 where they are all zero.
-fn multiplier(values: &[i64]) -> u64 {
-    let Some(&low) = values.iter().min() else { return 1 };
-    let mut common = 0;
-    for value in values {
-        common = gcd(distance(low, *value), common);
-        if common == 1 {
-            break;
-        }
-    }
-    common.max(1)
-}
-
-/// Chooses base, slope and width of up to 1,024 values whose differences are multiples of `multiplier`.
-fn plan(values: &[i64], multiplier: u64) -> Plan {
-    let low = values.iter().copied().min().unwrap_or(0);
-    let high = values.iter().copied().max().unwrap_or(0);
-    let range = distance(low, high);
-    let flat = Plan { base: low, slope: 0, width: width_of(range / multiplier) };
-    let (Some(&first), Some(&last)) = (values.first(), values.last()) else { return flat };
-    // A line can only help where the ends lie far apart. The limit keeps all that follows within i128 and i64.
-    let rise = (i128::from(last) - i128::from(first)) / i128::from(multiplier);
-    if flat.width < 2 || flat.width > 60 || rise.unsigned_abs() < u128::from(range / multiplier / 2) {
-        return flat;
-    }
-    let steps = values.len() as i128 - 1;
-    let Ok(slope) = i64::try_from((rise << SLOPE_SHIFT) / steps) else { return flat };
-    if slope.unsigned_abs() > 1 << 50 {
-        return flat;
-    }
-    let mut lowest = i128::MAX;
-    let mut highest = i128::MIN;
-    for (index, value) in values.iter().enumerate() {
-        let quotient = i128::from(distance(low, *value) / multiplier);
-        let residual = quotient - i128::from(predicted(index, slope));
-        lowest = lowest.min(residual);
-        highest = highest.max(residual);
-    }
-    let (Ok(spread), Ok(shift)) = (u64::try_from(highest - lowest), i64::try_from(lowest)) else {
-        return flat;
-    };
-    let width = width_of(spread);
-    if width >= flat.width {
-        return flat;
-    }
-    Plan { base: low.wrapping_add((multiplier as i64).wrapping_mul(shift)), slope, width }
-}
-
-/// The packed size of each group of these values, for choosing an encoding and for cutting pages.
-pub(super) fn group_bytes(values: &[i64]) -> Vec<usize> {
-    let multiplier = multiplier(values);
-    values.chunks(GROUP).map(|group| packed_bytes(plan(group, multiplier).width) + 9).collect()
-}
-
-/// Appends the content of a page of these values.
-pub(super) fn encode(values: &[i64], out: &mut Vec<u8>) {
-    let multiplier = multiplier(values);
-    let plans: Vec<Plan> = values.chunks(GROUP).map(|group| plan(group, multiplier)).collect();
-    let has_slopes = plans.iter().any(|plan| plan.slope != 0);
-    let start = out.len();
-    let mut flags = 0;
-    flags |= if has_slopes { HAS_SLOPES } else { 0 };
-    flags |= if multiplier != 1 { HAS_MULTIPLIER } else { 0 };
-    out.push(flags);
-    pad_to_8(out, start);
-    if multiplier != 1 {
-        out.extend(multiplier.to_le_bytes());
-    }
-    out.extend(plans.iter().flat_map(|plan| plan.base.to_le_bytes()));
-    if has_slopes {
-        out.extend(plans.iter().flat_map(|plan| plan.slope.to_le_bytes()));
-    }
-    out.extend(plans.iter().map(|plan| plan.width));
-    pad_to_8(out, start);
-    for (group, plan) in values.chunks(GROUP).zip(&plans) {
-        let mut residuals = [0_u64; GROUP];
-        for (index, (residual, value)) in residuals.iter_mut().zip(group).enumerate() {
-            // Dividing as unsigned is exact only above the base, so the line is taken off after the division.
-            let line = predicted(index, plan.slope);
-            let raw = value.wrapping_sub(plan.base.wrapping_add((multiplier as i64).wrapping_mul(line)));
-            *residual = raw as u64 / multiplier;
-        }
-        bits::pack(plan.width, &residuals, out);
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -311,87 +212,4 @@ fn outside() -> Damage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn round_trip(values: &[i64]) -> (IntegerPage, usize) {
-        let mut content = Vec::new();
-        encode(values, &mut content);
-        let bytes = content.len();
-        let page = IntegerPage::parse(values.len(), &Buffer::from_slice_ref(&content)).expect("parses");
-        let mut out = Vec::new();
-        let end = u32::try_from(values.len()).expect("small");
-        page.decode(Positions::Range(0, end), 0, &mut out, |value| value).expect("decodes");
-        assert_eq!(out, values);
-        assert!((0..values.len()).all(|i| page.get(i) == Ok(values[i])));
-        (page, bytes)
-    }
-
-    #[test]
-    fn extremes_and_odd_counts_round_trip() {
-        round_trip(&[]);
-        round_trip(&[i64::MIN]);
-        round_trip(&[i64::MIN, i64::MAX, 0, -1, 1]);
-        round_trip(&[i64::MIN, 0, i64::MIN + 2]);
-        let growing: Vec<i64> = (0..3000).map(|i| i64::MIN + i * 3_000_000_000_000_000).collect();
-        round_trip(&growing);
-        let vast: Vec<i64> = (0..1024_i64).map(|i| i64::MIN.wrapping_add(i.wrapping_mul(1 << 54))).collect();
-        round_trip(&vast);
-        let falling: Vec<i64> = (0..2049).map(|i| i64::MAX - i * 7 + (i % 3)).collect();
-        round_trip(&falling);
-    }
-
-    #[test]
-    fn a_sequence_takes_no_bits_and_seconds_no_microseconds() {
-        let sequence: Vec<i64> = (1..=4096).collect();
-        let (_, bytes) = round_trip(&sequence);
-        assert_eq!(bytes, 8 + 4 * 16 + 8);
-        let seconds: Vec<i64> = (0..1024).map(|i| (i * 37 % 64) * 1_000_000).collect();
-        let (_, bytes) = round_trip(&seconds);
-        assert_eq!(bytes, 8 + 8 + 8 + 8 + packed_bytes(6));
-    }
-
-    #[test]
-    fn sparse_and_dense_lists_agree_with_the_range() {
-        let values: Vec<i64> = (0..5000).map(|i| i * i % 977 - 400).collect();
-        let (page, _) = round_trip(&values);
-        for step in [1, 3, 20, 100, 700] {
-            let list: Vec<u32> = (7..12_000).filter(|at| *at >= 7_000 && at % step == 0).collect();
-            let mut out = Vec::new();
-            page.decode(Positions::List(&list), 7_000, &mut out, |value| value).expect("decodes");
-            let expected: Vec<i64> = list.iter().map(|at| values[*at as usize - 7_000]).collect();
-            assert_eq!(out, expected, "step {step}");
-        }
-    }
-
-    #[test]
-    fn golden_bytes() {
-        let mut out = Vec::new();
-        encode(&[10, 13, 11, 10, 12], &mut out);
-        let mut expected = vec![0_u8; 8];
-        expected.extend(10_i64.to_le_bytes());
-        expected.extend([2, 0, 0, 0, 0, 0, 0, 0]);
-        let mut words = [0_u8; 256];
-        // Values 0 to 4 lie in row 0 of lanes 0 to 4: the low bits of the first five words.
-        (words[4], words[8], words[16]) = (3, 1, 2);
-        expected.extend(words);
-        assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn damage_is_an_error() {
-        let mut content = Vec::new();
-        encode(&[1, 2, 3, 900], &mut content);
-        let parse = |bytes: &[u8]| IntegerPage::parse(4, &Buffer::from_slice_ref(bytes));
-        assert!(parse(&content).is_ok());
-        assert!(parse(&content[..content.len() - 1]).is_err());
-        assert!(parse(&[&content[..], &[0]].concat()).is_err());
-        let mut flags = content.clone();
-        flags[0] = 4;
-        assert!(parse(&flags).is_err());
-        let mut width = content.clone();
-        width[16] = 65;
-        assert!(parse(&width).is_err());
-        assert!(parse(&content).expect("parses").get(5000).is_err());
-    }
-}
+mod tests;
