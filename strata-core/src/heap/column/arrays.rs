@@ -1,5 +1,6 @@
 //! Decoding positions of a column into Arrow arrays.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -134,16 +135,27 @@ impl Reader<'_> {
         Ok((values, validity.finish()))
     }
 
-    /// The place in the dictionary of each value, all of them within it, and which are NULL.
-    fn codes(&self, dictionary: &Dictionary) -> Result<(Vec<usize>, Option<NullBuffer>)> {
-        if self.meta.encoding == Encoding::Constant {
-            return Ok((vec![0; self.positions.len()], self.constant_nulls()?));
-        }
-        // A negative code becomes one that no dictionary reaches.
-        let (codes, nulls) = self.packed(|code| usize::try_from(code).unwrap_or(usize::MAX))?;
-        match codes.iter().find(|code| **code >= dictionary.len()) {
-            None => Ok((codes, nulls)),
-            Some(code) => Err(self.block.corrupt(self.meta.auxiliary, no_code(*code, dictionary.len()))),
+    /// What `lookup` has for the code of each value, and which are NULL. A code without an entry is damage.
+    fn looked_up<T: Copy + Default>(
+        &self,
+        dictionary: &Dictionary,
+        lookup: impl Fn(usize) -> Option<T>,
+    ) -> Result<(Vec<T>, Option<NullBuffer>)> {
+        let beyond = Cell::new(None);
+        let found = |code: usize| {
+            lookup(code).unwrap_or_else(|| {
+                beyond.set(Some(code));
+                T::default()
+            })
+        };
+        let read = match self.meta.encoding {
+            Encoding::Constant => (vec![found(0); self.positions.len()], self.constant_nulls()?),
+            // A negative code becomes one that no dictionary reaches.
+            _ => self.packed(|code| found(usize::try_from(code).unwrap_or(usize::MAX)))?,
+        };
+        match beyond.get() {
+            None => Ok(read),
+            Some(code) => Err(self.block.corrupt(self.meta.auxiliary, no_code(code, dictionary.len()))),
         }
     }
 
@@ -151,7 +163,10 @@ impl Reader<'_> {
         self.block.dictionary(self.meta, self.access)
     }
 
-    fn integers<T: Copy>(&self, convert: impl Fn(i64) -> T + Copy) -> Result<(Vec<T>, Option<NullBuffer>)> {
+    fn integers<T: Copy + Default>(
+        &self,
+        convert: impl Fn(i64) -> T + Copy,
+    ) -> Result<(Vec<T>, Option<NullBuffer>)> {
         if self.meta.encoding == Encoding::BitPacked {
             return self.packed(convert);
         }
@@ -159,9 +174,8 @@ impl Reader<'_> {
         let Dictionary::Integers(entries) = dictionary.as_ref() else {
             return Err(self.block.corrupt(self.meta.auxiliary, unexpected()));
         };
-        let (codes, nulls) = self.codes(&dictionary)?;
         let entries: Vec<T> = entries.iter().map(|entry| convert(*entry)).collect();
-        Ok((codes.into_iter().filter_map(|code| entries.get(code).copied()).collect(), nulls))
+        self.looked_up(&dictionary, |code| entries.get(code).copied())
     }
 
     fn primitive<T: ArrowPrimitiveType>(
@@ -197,11 +211,13 @@ impl Reader<'_> {
         let mut out = Vec::with_capacity(self.positions.len() * width);
         if self.meta.encoding != Encoding::Plain {
             let dictionary = self.dictionary()?;
-            let (codes, nulls) = self.codes(&dictionary)?;
-            if let Dictionary::Fixed(_, entries) = dictionary.as_ref() {
-                let entry = |code: usize| entries.as_slice().get(code * width..(code + 1) * width);
-                codes.into_iter().filter_map(entry).for_each(|entry| out.extend(entry));
-            }
+            let Dictionary::Fixed(_, entries) = dictionary.as_ref() else {
+                return Err(self.block.corrupt(self.meta.auxiliary, unexpected()));
+            };
+            let within = |code: usize| (code < dictionary.len()).then_some(code);
+            let (codes, nulls) = self.looked_up(&dictionary, within)?;
+            let entry = |code: usize| entries.as_slice().get(code * width..(code + 1) * width);
+            codes.into_iter().filter_map(entry).for_each(|entry| out.extend(entry));
             return Ok((out, nulls));
         }
         let mut validity = self.validity();
@@ -229,12 +245,11 @@ impl Reader<'_> {
     fn views(&self) -> Result<ArrayRef> {
         if matches!(self.meta.encoding, Encoding::Constant | Encoding::Dictionary) {
             let dictionary = self.dictionary()?;
-            let (codes, nulls) = self.codes(&dictionary)?;
             let Dictionary::Strings(StringDictionary { views: entries, buffers, .. }) = dictionary.as_ref()
             else {
                 return Err(self.block.corrupt(self.meta.auxiliary, unexpected()));
             };
-            let views: Vec<u128> = codes.into_iter().filter_map(|code| entries.get(code).copied()).collect();
+            let (views, nulls) = self.looked_up(&dictionary, |code| entries.get(code).copied())?;
             return self.finish_views(views, Arc::clone(buffers), nulls);
         }
         let mut builder = ViewBuilder::new(self.positions.len(), self.meta.column_type == ColumnType::Text);

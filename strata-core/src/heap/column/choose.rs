@@ -147,17 +147,19 @@ fn encode_rows(form: Form, rows: &[&[u8]], nulls: Option<&NullBuffer>, page_byte
         return constant_column(entry, rows.len(), nulls);
     }
     let plain_bytes: usize = rows.iter().map(|row| row.len()).sum();
-    let fsst = if form == Form::Strings { try_fsst(rows, plain_bytes) } else { None };
+    let coded = if recurs(rows) { code(form, rows, nulls)? } else { None };
+    // FSST makes no string shorter than an eighth, nor than a byte; so it need not be tried against less.
+    let least = if form == Form::Strings { rows.len().max(plain_bytes / 8) } else { plain_bytes };
+    let fsst = match &coded {
+        Some((_, _, total)) if *total <= least => None,
+        _ if form == Form::Strings => try_fsst(rows, plain_bytes),
+        _ => None,
+    };
     let expected = fsst.as_ref().map_or(plain_bytes, |fsst| fsst.expected_bytes);
-    if recurs(rows) {
-        let keys = rows.iter().copied().enumerate().map(|(at, row)| valid(at).then_some(row));
-        if let Some(coded) = dictionary::build(keys, DICTIONARY_ENTRIES) {
-            let content = dictionary::encode_bytes(form, &coded.entries)?;
-            let total = integers::group_bytes(&coded.codes).iter().sum::<usize>() + content.len();
-            if content.len() <= DICTIONARY_BYTES && total < expected {
-                return Some(dictionary_column(content, &coded, page_bytes));
-            }
-        }
+    if let Some((coded, content, total)) = coded
+        && total < expected
+    {
+        return Some(dictionary_column(content, &coded, page_bytes));
     }
     if let Some(fsst) = fsst {
         let (codes, ends) = symbols::compress(&fsst.compressor, rows);
@@ -182,6 +184,22 @@ fn encode_rows(form: Form, rows: &[&[u8]], nulls: Option<&NullBuffer>, page_byte
         }
     };
     Some(Encoded { encoding: Encoding::Plain, auxiliary: None, pages, distinct: None })
+}
+
+/// A dictionary of rows: codes, content of its page, bytes in all.
+type CodedRows<'a> = (Coded<&'a [u8]>, Vec<u8>, usize);
+
+/// A dictionary of these rows, unless it has too many entries or bytes.
+fn code<'a>(form: Form, rows: &[&'a [u8]], nulls: Option<&NullBuffer>) -> Option<Option<CodedRows<'a>>> {
+    let valid = |at: usize| nulls.is_none_or(|nulls| nulls.is_valid(at));
+    let keys = rows.iter().copied().enumerate().map(|(at, row)| valid(at).then_some(row));
+    let Some(coded) = dictionary::build(keys, DICTIONARY_ENTRIES) else { return Some(None) };
+    let content = dictionary::encode_bytes(form, &coded.entries)?;
+    if content.len() > DICTIONARY_BYTES {
+        return Some(None);
+    }
+    let total = integers::group_bytes(&coded.codes).iter().sum::<usize>() + content.len();
+    Some(Some((coded, content, total)))
 }
 
 struct Fsst {

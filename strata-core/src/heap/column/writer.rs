@@ -1,18 +1,20 @@
 //! Encodes a segment as a column block.
 
 use arrow_array::{Array, ArrayRef};
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{Buffer, NullBuffer};
 
 use super::bits::GROUP;
 use super::bounds::Bounds;
 use super::bytes::{Damage, Decoded};
 use super::choose::{self, Encoded};
 use super::datum;
+use super::dictionary::Dictionary;
 use super::directory::{ColumnMeta, Directory, Extent, PageEntry};
-use super::encoding::Encoding;
+use super::encoding::{Encoding, Form};
 use super::header::{Header, Origin};
 use super::page::{self, PagePlace};
 use super::presence::Presence;
+use super::scalar::entry;
 use super::statistics::{Shape, Statistics, Zone};
 use super::values::{self, Values};
 use crate::error::{Error, Result};
@@ -151,7 +153,12 @@ fn encode_column(
         _ => choose::encode(&values, nulls, options.page_bytes).ok_or_else(|| too_large(usize::MAX))?,
     };
     let bounds = Bounds::of(&values, nulls, column_type, (0, rows), COLUMN_BOUND_BYTES).map_err(invalid)?;
-    let sketch = sketch(&values, nulls, column_type)?;
+    let sketch = match &encoded.auxiliary {
+        Some(content) if encoded.encoding != Encoding::Fsst => {
+            sketch_of_entries(values.form(), column_type, content)?
+        }
+        _ => sketch(&values, nulls, column_type)?,
+    };
     let distinct = encoded.distinct.map_or(sketch.estimate(), |count| count as u64);
     let statistics = match rows {
         0 => Extent::default(),
@@ -202,6 +209,19 @@ fn zones(
         Ok(Zone { rows: (end - start) as u32, null_count: null_count as u32, bounds })
     };
     (0..rows).step_by(GROUP).map(zone).collect()
+}
+
+/// The sketch of a column whose distinct values are the entries of this dictionary.
+fn sketch_of_entries(form: Form, column_type: &ColumnType, content: &[u8]) -> Result<DistinctSketch> {
+    let mut sketch = DistinctSketch::new();
+    let mut scratch = Vec::new();
+    let dictionary =
+        Dictionary::parse(form, column_type, &Buffer::from_slice_ref(content)).map_err(invalid)?;
+    for code in 0..dictionary.len() {
+        let datum = entry(&dictionary, column_type, code).map_err(invalid)?;
+        sketch.add(&datum.borrowed(), column_type, &mut scratch)?;
+    }
+    Ok(sketch)
 }
 
 /// The sketch of the values that are not NULL. Neighbours that are equal are hashed once.
