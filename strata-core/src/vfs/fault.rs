@@ -326,7 +326,9 @@ mod tests {
         vfs.arm(Fault::nth(0, FaultEffect::ShortRead));
         let mut bytes = [0; 8];
         file.read_exact_at(0, &mut bytes).expect("asks for the rest");
-        assert_eq!((&bytes, vfs.fired()), (b"abcdefgh", 1));
+        assert_eq!((&bytes, vfs.fired(), vfs.count(IoKind::Read)), (b"abcdefgh", 1, 2));
+        vfs.arm(Fault::nth(0, FaultEffect::ShortRead));
+        assert_eq!(file.read_at(0, &mut bytes).expect("no error"), 4);
         vfs.arm(Fault::nth(0, FaultEffect::ShortWrite));
         assert!(file.write_at(0, b"12345678").is_err());
         file.read_exact_at(0, &mut bytes).expect("read");

@@ -121,6 +121,12 @@ fn a_file_that_ends_too_early_names_the_block_and_allocates_nothing_for_it() {
     // The largest extent an id can name: 64 GiB.
     let huge = BlockId::from_extent(cut.first_page() + 100, (1 << 24) - 1).expect("fits");
     assert!(is_corrupt(store.read_all(huge, BlockKind::Marks), huge));
+    // An intact header does not make a buffer of what the file does not hold.
+    let info = BlockInfo { kind: BlockKind::Marks, format: 1, payload_bytes: 1 << 35, payload_crc: 0 };
+    let header = BlockHeader { id: huge, info }.encode();
+    raw(&vfs).write_at(huge.offset_bytes(), &header).expect("write");
+    let error = store.read_all(huge, BlockKind::Marks).expect_err("too short").to_string();
+    assert!(error.contains("the file ends at byte"), "before allocating: {error}");
     assert!(is_corrupt(store.read(huge, u64::MAX, &mut [0; 10]), huge));
     assert!(is_corrupt(store.read(kept, PAGE - 70, &mut [0; 10]), kept), "beyond the extent");
 }
