@@ -1,7 +1,8 @@
-//! Random sessions with power cuts: what was durable is there, what is there is a prefix of what was appended.
+//! Random sessions that end in a power cut, a kill or a failing disk: what was durable is there, and what is there
+//! is a prefix of what was appended.
 
 use super::*;
-use crate::vfs::{Random, SeededRandom};
+use crate::vfs::{Fault, FaultEffect, FaultVfs, Random, SeededRandom};
 
 struct Model {
     /// Records from the start on that may be there.
@@ -27,26 +28,39 @@ impl Model {
 }
 
 #[test]
-fn random_sessions_with_power_cuts() {
-    for seed in 0..150 {
+fn random_sessions_with_power_cuts_kills_and_failures() {
+    for seed in 0..200 {
         let random = SeededRandom::new(seed);
         let mut vfs = MemVfs::new();
         let mut model = Model { records: Vec::new(), start: Lsn::new(0), durable: Lsn::new(0) };
         let segment_bytes = [SMALL, 5 * 4096, 64 * 4096][random.below(3) as usize];
-        for session in 0..8 {
+        for session in 0..10 {
             let what = format!("seed {seed}, session {session}");
-            let (journal, found) = open_from(&vfs, model.start, model.durable, segment_bytes)
-                .unwrap_or_else(|error| panic!("{what}: {error}"));
-            model.recovered(found, &what);
-            for _ in 0..random.below(30) {
-                step(&journal, &mut model, &random);
+            let faults = FaultVfs::new(Arc::new(vfs.clone()));
+            let failing = random.chance(1, 2);
+            if failing {
+                faults.arm(Fault::nth(random.below(120), FaultEffect::InputOutput).for_ever());
             }
-            vfs = if random.chance(1, 4) { copy(&vfs) } else { vfs.crash_clone(&random) };
+            match open_from(&faults, model.start, model.durable, segment_bytes) {
+                Ok((journal, found)) => {
+                    model.recovered(found, &what);
+                    for _ in 0..random.below(30) {
+                        step(&journal, &mut model, &random, failing);
+                    }
+                }
+                Err(error) => assert!(faults.fired() > 0, "{what}: {error}"),
+            }
+            match random.below(4) {
+                // A kill: what was written is there, synced or not, until a later power cut.
+                0 => {}
+                1 => vfs = copy(&vfs),
+                _ => vfs = vfs.crash_clone(&random),
+            }
         }
     }
 }
 
-fn step(journal: &Journal, model: &mut Model, random: &SeededRandom) {
+fn step(journal: &Journal, model: &mut Model, random: &SeededRandom, failing: bool) {
     match random.below(8) {
         0..=3 => {
             let size = [10, 100, 3000, 20_000][random.below(4) as usize];
@@ -55,15 +69,22 @@ fn step(journal: &Journal, model: &mut Model, random: &SeededRandom) {
             let lsn_end = journal.append(&payload);
             model.records.push(Record { lsn_start, lsn_end, payload });
         }
-        4..=5 => model.durable = journal.flush().expect("flushed"),
-        6 => drop(journal.reserve(random.below(20_000) as usize).expect("room")),
+        4..=5 => match journal.flush() {
+            Ok(durable) => model.durable = durable,
+            Err(error) => assert!(failing, "{error}"),
+        },
+        6 => {
+            let reserved = journal.reserve(random.below(20_000) as usize);
+            assert!(failing || reserved.is_ok(), "{reserved:?}");
+        }
         _ => {
             let at = random.below(model.records.len() as u64 + 1) as usize;
             let mut durable = model.records.iter().take(at).filter(|record| record.lsn_end <= model.durable);
             if let Some(start) = durable.next_back().map(|record| record.lsn_end) {
                 model.start = start;
                 model.records.retain(|record| record.lsn_start >= start);
-                journal.truncate_before(start).expect("truncated");
+                let truncated = journal.truncate_before(start);
+                assert!(failing || truncated.is_ok(), "{truncated:?}");
             }
         }
     }
