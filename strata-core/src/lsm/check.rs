@@ -36,7 +36,7 @@ impl CheckReport {
 
 impl IndexTree {
     /// Reads all of the tree: checksums, order, bounds, counts and filters of every table, and rule 3 over all
-    /// sources: for any key, one that is searched earlier holds no smaller row.
+    /// sources: a lookup finds the largest row first.
     ///
     /// # Errors
     /// What keeps a table from being read goes into the report; only errors that are not damage are returned.
@@ -101,7 +101,7 @@ fn finds(table: &SsTable, entry: Position<'_>) -> Result<bool> {
     Ok(table.find(&Probe::new(index, key, entry.row))? == Some(entry.row))
 }
 
-/// A source and the rows of the key it is on.
+/// A walk over all entries of a source.
 struct Walk {
     cursors: Vec<WalkCursor>,
     at: usize,
@@ -161,41 +161,39 @@ impl Walk {
         self.cursors.get(self.at)?.current()
     }
 
-    /// Passes the entries with this prefix; returns how many, and the largest and smallest row.
-    fn pass(&mut self, prefix: &[u8]) -> Result<Option<(u64, RowId, RowId)>> {
-        let mut passed: Option<(u64, RowId, RowId)> = None;
-        while let Some(row) = self.current().filter(|entry| entry.prefix == prefix).map(|entry| entry.row) {
-            passed = Some(passed.map_or((1, row, row), |(count, largest, _)| (count + 1, largest, row)));
-            if let Some(cursor) = self.cursors.get_mut(self.at) {
-                cursor.advance()?;
-            }
-            self.skip_ended();
+    fn advance(&mut self) -> Result<()> {
+        if let Some(cursor) = self.cursors.get_mut(self.at) {
+            cursor.advance()?;
         }
-        Ok(passed)
+        self.skip_ended();
+        Ok(())
     }
 }
 
+/// Walks all sources together. Each entry is found in the earliest source that has it; as the rows of a key descend, that
+/// source must never be an earlier one than before: a lookup below the larger row would end there.
 fn check_rule_3(sources: &[SearchedSource], report: &mut CheckReport) -> Result<()> {
     let mut walks = Vec::with_capacity(sources.len());
     for source in sources {
         walks.push(Walk::new(source)?);
     }
-    let mut memtable_entries = 0;
+    let mut last: Option<(usize, PositionBuf)> = None;
     loop {
-        let prefix = walks.iter().filter_map(|walk| walk.current().map(|entry| entry.prefix)).min();
-        let Some(prefix) = prefix.map(<[u8]>::to_vec) else { break };
-        let mut floor: Option<RowId> = None;
+        let current = walks.iter().enumerate().filter_map(|(at, walk)| Some((walk.current()?, at)));
+        let Some((entry, earliest)) = current.min().map(|(entry, at)| (entry.to_owned(), at)) else { break };
         for (walk, source) in walks.iter_mut().zip(sources) {
-            let Some((count, largest, smallest)) = walk.pass(&prefix)? else { continue };
-            if matches!(source, SearchedSource::Memtable(_)) {
-                memtable_entries += count;
+            if walk.current() == Some(entry.as_position()) {
+                report.entries += u64::from(matches!(source, SearchedSource::Memtable(_)));
+                walk.advance()?;
             }
-            if floor.is_some_and(|floor| largest > floor) {
-                report.problem(format!("rule 3: a source searched later has row {largest} of {prefix:02x?}"));
-            }
-            floor = Some(floor.map_or(smallest, |floor| floor.min(smallest)));
         }
+        if let Some((before, larger)) = &last
+            && larger.prefix == entry.prefix
+            && earliest < *before
+        {
+            report.problem(format!("rule 3: {larger:?} is searched later than row {}", entry.row));
+        }
+        last = Some((earliest, entry));
     }
-    report.entries += memtable_entries;
     Ok(())
 }

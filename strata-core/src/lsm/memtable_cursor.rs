@@ -92,3 +92,38 @@ impl MemtableCursor {
         self.chunk_entries = (self.chunk_entries * 2).min(CHUNK_ENTRIES_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsm::key::IndexEntry;
+    use crate::lsm::memtable::BTreeMemtable;
+    use crate::lsm::merge::limits;
+    use std::ops::Bound;
+
+    #[test]
+    fn chunks_join_without_a_gap_in_both_directions() {
+        let index = IndexId::new(1);
+        let memtable = Arc::new(BTreeMemtable::default());
+        let keys: Vec<[u8; 2]> = (0..300u16).map(u16::to_be_bytes).collect();
+        for row in [0, 1, 2] {
+            let entry = |key| IndexEntry { index, key, row: RowId::new(row) };
+            memtable.insert(&keys.iter().map(|key| entry(key)).collect::<Vec<_>>());
+        }
+        for reverse in [false, true] {
+            let mut cursor = MemtableCursor::new(Arc::clone(&memtable) as _, index, reverse, RowId::new(2));
+            let (start, _) = limits(index, Bound::Included(&keys[5]), Bound::Included(&keys[290]), reverse);
+            cursor.seek(start.as_ref());
+            let mut found = Vec::new();
+            while let Some(entry) = cursor.current() {
+                found.push((entry.prefix[4..].to_vec(), entry.row.get()));
+                cursor.advance().expect("memory");
+            }
+            let kept: Box<dyn Iterator<Item = &[u8; 2]>> =
+                if reverse { Box::new(keys[..=290].iter().rev()) } else { Box::new(keys[5..].iter()) };
+            let rows = if reverse { [0, 1] } else { [1, 0] };
+            let expected: Vec<_> = kept.flat_map(|key| rows.map(|row| (key.to_vec(), row))).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}

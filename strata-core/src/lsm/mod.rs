@@ -66,10 +66,11 @@ pub use version::{LEVELS, Version, VersionChange};
 
 /// What flush and compaction ask about the rows that entries lead to.
 ///
-/// Asked for every entry, from maintenance threads: must be fast, and must not read from disk.
+/// Asked for every entry, some of the time under a lock that commits take: must be fast, must not read from disk, and
+/// must not call the tree.
 pub trait Liveness: Send + Sync {
     /// Whether no snapshot, live or to come, sees the row.
     fn is_garbage(&self, index: IndexId, row: RowId) -> bool;
-    /// Whether the index is still in the catalog.
+    /// Whether anybody may read the index, now or later; one that is being built counts.
     fn index_exists(&self, index: IndexId) -> bool;
 }

@@ -1,6 +1,7 @@
 //! The tree: memtables over runs of tables, searched newest first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -251,7 +252,8 @@ impl IndexTree {
     }
 
     /// Ends the active memtable and starts a new one. Returns the boundary: all that was applied or adopted before
-    /// has a sequence below it, all that comes after does not.
+    /// has a sequence below it, all that comes after does not. A checkpoint takes the boundary and its journal
+    /// position in one step of the commit section: a commit between the two would be replayed on top of tables.
     pub fn seal(&self) -> u64 {
         let mut writer = self.writer.lock();
         self.seal_locked(&mut writer);
@@ -419,6 +421,17 @@ impl IndexTree {
         });
         let deeper = state.version.deeper().iter().map(|run| SearchedSource::Run(Arc::clone(run)));
         std::iter::once(active).chain(upper).chain(deeper).collect()
+    }
+}
+
+impl fmt::Debug for IndexTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.load();
+        f.debug_struct("IndexTree")
+            .field("memtable_bytes", &state.active.bytes())
+            .field("sealed", &state.sealed().count())
+            .field("version", &state.version)
+            .finish_non_exhaustive()
     }
 }
 
