@@ -15,8 +15,8 @@ use crate::memory::Reservation;
 
 /// What a flush has written.
 ///
-/// The caller syncs the store, commits [`edits`](Self::edits) to the manifest together with a journal start at or
-/// after the seal, and then installs the change.
+/// The caller syncs the store, commits [`edits`](Self::edits) to the manifest together with the journal position of the
+/// seal (`IndexFlushed`, or the journal start), and then installs the change.
 #[derive(Debug)]
 #[must_use = "the tables must be named by the manifest or freed"]
 pub struct FlushOutcome {

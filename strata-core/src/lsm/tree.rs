@@ -278,8 +278,8 @@ impl IndexTree {
     /// than the tree has for their keys.
     ///
     /// Tables that are in the tree already stay where they are. Returns the metas of the others with their place.
-    /// They enter the manifest by the next flush past them, which must move the
-    /// journal start beyond their commit record in the same edit: else replay would put older entries above them.
+    /// They enter the manifest by the next flush past them, whose edit must also say (`IndexFlushed`, or the journal
+    /// start) that replay adds no entry from before: else older ones would stand above them.
     ///
     /// # Errors
     /// `CorruptBlock` where a meta's bounds are none; then nothing is adopted.
