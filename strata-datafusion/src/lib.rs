@@ -2,5 +2,10 @@
 
 pub mod error;
 pub mod postgres;
+pub mod provider;
+mod pruning;
+mod scalar;
+pub mod scan;
 pub mod session;
 pub mod sql;
+mod statistics;
