@@ -256,3 +256,48 @@ fn a_commit_of_many_sizes_of_rows_keeps_within_what_was_prepared() {
     }
     assert_eq!(rig.heap.live_rows(ts(5)), 20_257);
 }
+
+/// Pages that grow, are sealed and evicted while an edit that names an earlier state of them is on its way.
+#[test]
+fn a_page_evicted_between_checkpoint_and_install_keeps_the_block_that_the_edit_names() {
+    let mut rig = Rig::new(1 << 20, 16 << 20);
+    fill(&mut rig, 0, 100);
+    let checkpoint = rig.heap.checkpoint().expect("memory");
+    let start = rig.journal.len();
+    fill(&mut rig, 100, 2_000);
+    drop(rig.heap.prepare(0, 0, &[]).expect("registers the sealed pages"));
+    while rig.cache.stats().dirty_pages > 0 {
+        rig.cache.reclaim(1 << 20);
+    }
+    rig.edit(&checkpoint.edits);
+    rig.start = start;
+    checkpoint.install.run();
+    let all: Vec<i64> = (0..2_100).collect();
+    assert_eq!(ids(&rig, 2), all);
+    rig.reopen();
+    assert_eq!(ids(&rig, 2), all, "the blocks that the edit named are there");
+}
+
+/// A checkpoint while a commit is being applied takes the heap as the commit before left it.
+#[test]
+fn a_checkpoint_leaves_out_the_commit_that_is_under_way() {
+    let mut rig = Rig::new(1 << 20, 16 << 20);
+    let rows = fill(&mut rig, 0, 10);
+    let new = vec![rig.encode(10, 100), rig.encode(11, 100)];
+    let lengths: Vec<u32> = new.iter().map(|row| row.len() as u32).collect();
+    let runs = rig.heap.place(&lengths);
+    let marked = [(rows[2], Some(runs[0].first))];
+    let mut prepared = rig.heap.prepare(2, 300, &[rows[2]]).expect("memory");
+    rig.heap.apply_inserts(&runs[0], &mut new.iter().map(Vec::as_slice), &mut prepared);
+    rig.heap.apply_marks(ts(2), &marked, &mut prepared);
+    rig.checkpoint();
+    assert_eq!(rig.state.heaps[&HEAP].row_end, RowId::new(10));
+    rig.heap.seal_commit(ts(2), 1);
+    rig.journal.push(Record { ts: ts(2), runs, rows: new, marks: marked.to_vec() });
+    let expected = [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+    for _ in 0..2 {
+        assert_eq!(ids(&rig, 2), expected);
+        assert_eq!(rig.heap.live_rows(ts(2)), 11);
+        rig.reopen();
+    }
+}
