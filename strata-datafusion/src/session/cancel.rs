@@ -1,7 +1,7 @@
 //! Cancelling the running statement of a session from another thread.
 //!
-//! A request reaches the statement that runs when it comes; one that comes between statements is forgotten when
-//! the next one starts, as in Postgres.
+//! A request reaches the command that runs when it comes: its parsing, its planning, its rows. One that comes while the
+//! session is idle is void, as in Postgres: who drives the session says when a command begins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,8 +49,8 @@ impl CancelHandle {
         }
     }
 
-    /// A new statement starts: older requests are void.
-    pub(crate) fn reset(&self) {
+    /// A new command begins: older requests are void.
+    pub fn reset(&self) {
         self.shared.requested.store(false, Ordering::SeqCst);
     }
 

@@ -3,6 +3,7 @@
 //! It is driven by one task at a time. Only its [`CancelHandle`] is for other threads.
 
 pub mod cancel;
+mod copy;
 pub mod engine;
 pub mod prepared;
 mod query;
@@ -111,7 +112,6 @@ impl Session {
     /// Runs a prepared statement. It joins the open transaction, or opens an implicit one that
     /// [`finish_implicit`](Self::finish_implicit) ends.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: &[Parameter<'_>]) -> SqlResult<Outcome> {
-        self.cancel.reset();
         let timeout = Duration::from_millis(self.settings.milliseconds("statement_timeout"));
         let limits = Limits::starting_now(self.cancel.clone(), timeout);
         if parameters.len() != prepared.parameter_oids().len() {
@@ -176,7 +176,8 @@ impl Session {
         self.state.status()
     }
 
-    /// What cancels this session's statements.
+    /// What cancels this session's statements. A request holds until [`CancelHandle::reset`], which whoever drives the
+    /// session calls when a command begins.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()
     }

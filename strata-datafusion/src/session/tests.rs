@@ -126,6 +126,7 @@ async fn a_cancelled_query_stops() {
     let error = rows.batches.next().await.unwrap().unwrap_err();
     assert_eq!((error.sqlstate, rows.batches.next().await.is_none()), ("57014", true));
     canceller.await.unwrap();
+    session.cancel_handle().reset();
     session.fail().await;
     run(&mut session, "SET statement_timeout = 50").await.unwrap();
     let error =
