@@ -17,7 +17,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::storage::Storage;
+use strata_core::Database;
+
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::type_planner::PostgresTypePlanner;
 
@@ -33,7 +34,7 @@ pub struct EngineOptions {
 /// What all sessions share.
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) database: Database,
     pub(crate) base_config: SessionConfig,
     next_backend: AtomicU32,
     runtime: Option<Runtime>,
@@ -57,8 +58,8 @@ pub(crate) struct Shared {
 }
 
 impl Engine {
-    /// An engine over this storage.
-    pub fn new(storage: Arc<dyn Storage>, options: EngineOptions) -> SqlResult<Arc<Self>> {
+    /// An engine over this database.
+    pub fn new(database: Database, options: EngineOptions) -> SqlResult<Arc<Self>> {
         let threads = match options.analytical_threads {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             threads => threads,
@@ -75,11 +76,16 @@ impl Engine {
         }
         Ok(Arc::new(Self {
             shared: Arc::new(Shared::new(Arc::new(environment.build()?))),
-            storage,
+            database,
             base_config: base_config(threads),
             next_backend: AtomicU32::new(1),
             runtime: Some(runtime),
         }))
+    }
+
+    /// The database below.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// The runtime on which DataFusion is executed and polled.

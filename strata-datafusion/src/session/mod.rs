@@ -4,6 +4,7 @@
 
 pub mod cancel;
 mod copy;
+mod definition;
 pub mod engine;
 pub mod prepared;
 mod query;
@@ -27,6 +28,7 @@ pub use types::{
 
 use crate::error::{SqlError, SqlResult};
 pub use crate::sql::parse::Statement;
+use crate::sql::{ddl, dml};
 use run::Limits;
 use settings::Settings;
 use storage::Isolation;
@@ -106,6 +108,12 @@ impl Session {
         if let Some(fields) = utility::describe(statement.ast())? {
             return Ok(Prepared::new(statement.clone(), Vec::new(), fields, None));
         }
+        if ddl::is_ddl(statement.ast()) {
+            return Ok(Prepared::new(statement.clone(), Vec::new(), None, None));
+        }
+        if dml::is_dml(statement.ast()) {
+            return self.prepare_dml(statement, parameter_oids);
+        }
         self.prepare_query(statement, parameter_oids)
     }
 
@@ -128,6 +136,12 @@ impl Session {
             return Ok(outcome);
         }
         self.state.check()?;
+        if ddl::is_ddl(prepared.statement().ast()) {
+            return ddl::execute(self, prepared.statement(), &limits).await;
+        }
+        if dml::is_dml(prepared.statement().ast()) {
+            return dml::execute(self, prepared, parameters, limits).await;
+        }
         self.execute_query(prepared, parameters, limits).await
     }
 
@@ -207,7 +221,7 @@ impl Session {
         self.state.check()?;
         if matches!(self.state, State::Idle) {
             let (isolation, read_only) = self.default_modes();
-            let open = Open::begin(self.engine.storage.as_ref(), isolation, read_only)?;
+            let open = Open::begin(&self.engine.database, isolation, read_only)?;
             self.settings.save();
             self.state = State::Implicit(open);
         }

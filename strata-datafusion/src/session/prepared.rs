@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
+use strata_core::catalog::Catalog;
 
 use super::types::ResultField;
 use crate::postgres::types::PgType;
@@ -27,8 +28,8 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     pub(crate) plan: LogicalPlan,
-    /// [`Relations::version`](super::storage::Relations::version) when it was made.
-    pub(crate) catalog_version: u64,
+    /// The catalog that it was made with.
+    pub(crate) catalog: Arc<Catalog>,
     /// The generation of the settings when it was made.
     pub(crate) settings_generation: u64,
 }

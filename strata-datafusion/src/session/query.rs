@@ -6,19 +6,19 @@ use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::parser::Statement as PlannedStatement;
-use datafusion::sql::planner::{PlannerContext, SqlToRel};
 
 use super::prepared::{Planned, Prepared, result_fields};
 use super::run::{self, Limits};
 use super::types::{Outcome, Parameter, RowStream, RowsTag};
 use super::{Session, Statement};
+use strata_core::catalog::Catalog;
+
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
 use crate::postgres::wire::{decode_parameter_in, null_parameter};
 use crate::postgres::zone::Zone;
-use crate::sql::names;
 use crate::sql::plan::Planner;
+use crate::sql::{dml, names};
 
 /// DataFusion's configuration for this session, made anew when a setting changes.
 #[derive(Default)]
@@ -28,18 +28,19 @@ pub(super) struct CachedConfig {
 
 impl Session {
     /// The planner of a new statement.
-    fn start_statement(&mut self) -> SqlResult<(Planner, u64)> {
+    pub(crate) fn start_statement(&mut self) -> SqlResult<(Planner, Arc<Catalog>)> {
         let (config, search_path) = self.session_config();
+        let cancel = self.cancel.clone();
         let open = self.transaction()?;
         open.used = true;
-        let relations = open.storage.start_statement()?;
+        let relations = open.storage.start_statement(&cancel);
         let began = open.began;
-        let version = relations.version();
+        let catalog = Arc::clone(relations.catalog());
         let config = relations.configure(config);
-        Ok((Planner::new(Arc::clone(&self.engine.shared), relations, search_path, config, began), version))
+        Ok((Planner::new(Arc::clone(&self.engine.shared), relations, search_path, config, began), catalog))
     }
 
-    fn session_config(&mut self) -> (SessionConfig, Arc<[String]>) {
+    pub(super) fn session_config(&mut self) -> (SessionConfig, Arc<[String]>) {
         let generation = self.settings.generation();
         if let Some((made, config, path)) = &self.config.made
             && *made == generation
@@ -53,17 +54,33 @@ impl Session {
         (config, path)
     }
 
+    /// Plans an INSERT, UPDATE or DELETE, for its parameters and result columns.
+    pub(super) fn prepare_dml(
+        &mut self,
+        statement: &Statement,
+        parameter_oids: &[u32],
+    ) -> SqlResult<Prepared> {
+        let (planner, _) = self.start_statement()?;
+        let mut given = parameter_oids.to_vec();
+        let (plan, _) = dml::plan(planner, &self.search_path(), statement.ast(), &mut given)?;
+        let mut parameters = parameter_types(&plan.query, &given)?;
+        if let Some(returning) = &plan.returning {
+            parameters = parameter_types(returning, &parameters)?;
+        }
+        Ok(Prepared::new(statement.clone(), parameters, plan.fields(), None))
+    }
+
     /// Plans a query.
     pub(super) fn prepare_query(
         &mut self,
         statement: &Statement,
         parameter_oids: &[u32],
     ) -> SqlResult<Prepared> {
-        let (planner, catalog_version) = self.start_statement()?;
-        let plan = plan_statement(&planner, statement, parameter_oids)?;
+        let (planner, catalog) = self.start_statement()?;
+        let plan = planner.plan(statement, parameter_oids)?;
         let parameters = parameter_types(&plan, parameter_oids)?;
         let fields = Some(result_fields(plan.schema()));
-        let planned = Planned { plan, catalog_version, settings_generation: self.settings.generation() };
+        let planned = Planned { plan, catalog, settings_generation: self.settings.generation() };
         Ok(Prepared::new(statement.clone(), parameters, fields, Some(planned)))
     }
 
@@ -77,13 +94,13 @@ impl Session {
         let planned = prepared
             .planned()
             .ok_or_else(|| SqlError::internal("the statement has neither a plan nor another way to run"))?;
-        let (planner, version) = self.start_statement()?;
-        let current =
-            planned.catalog_version == version && planned.settings_generation == self.settings.generation();
+        let (planner, catalog) = self.start_statement()?;
+        let current = Arc::ptr_eq(&planned.catalog, &catalog)
+            && planned.settings_generation == self.settings.generation();
         let mut plan = if current {
             planned.plan.clone()
         } else {
-            plan_statement(&planner, prepared.statement(), prepared.parameter_oids())?
+            planner.plan(prepared.statement(), prepared.parameter_oids())?
         };
         if !parameters.is_empty() {
             plan = self.bind(plan, prepared.parameter_oids(), parameters)?;
@@ -104,7 +121,7 @@ impl Session {
 
 impl Session {
     /// Puts the parameters' values into the plan.
-    fn bind(
+    pub(crate) fn bind(
         &mut self,
         plan: LogicalPlan,
         oids: &[u32],
@@ -125,26 +142,6 @@ impl Session {
             .collect::<SqlResult<Vec<_>>>()?;
         Ok(plan.with_param_values(ParamValues::List(values))?)
     }
-}
-
-/// Plans a statement with DataFusion's SQL planner.
-fn plan_statement(
-    planner: &Planner,
-    statement: &Statement,
-    parameter_oids: &[u32],
-) -> SqlResult<LogicalPlan> {
-    let types = parameter_oids
-        .iter()
-        .map(|oid| match oid {
-            0 => Ok(None),
-            oid => PgType::new(*oid).field("", true).map(|field| Some(Arc::new(field))),
-        })
-        .collect::<SqlResult<Vec<_>>>()?;
-    let mut context = PlannerContext::new().with_prepare_param_data_types(types);
-    let _ = &mut context;
-    let query = SqlToRel::new(planner);
-    let ast = PlannedStatement::Statement(Box::new(statement.ast().clone()));
-    Ok(query.statement_to_plan(ast)?)
 }
 
 /// The types of all parameters: those given, those inferred, text for the rest.

@@ -132,5 +132,5 @@ pub(crate) async fn run(
             Ok(None) => Some((Err(SqlError::internal("the query's task ended early")), None)),
         }
     });
-    Ok((schema, stream.boxed()))
+    Ok((schema, stream.fuse().boxed()))
 }

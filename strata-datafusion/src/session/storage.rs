@@ -1,12 +1,18 @@
-//! What a session asks of the storage engine: transactions, and the relations that a statement sees.
+//! A session's hold on the storage engine: its transaction, and the relations that a statement sees.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use datafusion::prelude::SessionConfig;
+use strata_core::catalog::{Catalog, Relation, ViewDef};
+use strata_core::ids::{RowId, TableId};
+use strata_core::table::{ReadView, Transaction};
+use strata_core::{Database, table};
 
 use crate::error::SqlResult;
+use crate::provider::{StatementContext, StrataTable};
+use crate::session::cancel::CancelHandle;
 use crate::sql::names::RelationName;
 
 /// The isolation levels there are.
@@ -28,78 +34,99 @@ impl Isolation {
     }
 }
 
-/// Where transactions come from.
-pub trait Storage: Send + Sync + 'static {
-    /// Begins a transaction. Does no I/O and takes no snapshot.
-    fn begin(&self, isolation: Isolation, read_only: bool) -> SqlResult<Box<dyn StorageTransaction>>;
+/// A transaction of the storage engine.
+pub(crate) struct EngineTransaction {
+    inner: Transaction,
 }
 
-/// A transaction of the storage engine.
-#[async_trait]
-pub trait StorageTransaction: Send {
-    /// Starts a statement: under READ COMMITTED its snapshot is taken here. What is returned stays bound to that
-    /// snapshot and to what the transaction wrote before this statement.
-    fn start_statement(&mut self) -> SqlResult<Arc<dyn Relations>>;
+impl EngineTransaction {
+    /// Begins a transaction. Does no I/O and takes no snapshot.
+    pub(crate) fn begin(database: &Database, isolation: Isolation) -> SqlResult<Self> {
+        let isolation = match isolation {
+            Isolation::ReadCommitted => table::Isolation::ReadCommitted,
+            Isolation::RepeatableRead => table::Isolation::RepeatableRead,
+        };
+        Ok(Self { inner: database.begin(isolation)? })
+    }
+
+    /// Starts a statement: under READ COMMITTED its snapshot is taken here.
+    pub(crate) fn start_statement(&self, cancel: &CancelHandle) -> Relations {
+        Relations { view: self.inner.view(), cancel: cancel.clone() }
+    }
+
+    /// The engine's transaction.
+    pub(crate) fn inner(&mut self) -> &mut Transaction {
+        &mut self.inner
+    }
 
     /// Commits, and waits until that is durable.
-    async fn commit(self: Box<Self>) -> SqlResult<()>;
-
-    /// Forgets all that the transaction did.
-    fn rollback(self: Box<Self>);
-}
-
-/// The relations that one statement sees.
-pub trait Relations: Send + Sync {
-    /// The table or view of this name, if there is one. The schema is always given.
-    fn relation(&self, name: &RelationName) -> SqlResult<Option<Arc<dyn TableSource>>>;
-
-    /// Whether a schema of this name exists.
-    fn schema_exists(&self, schema: &str) -> SqlResult<bool>;
-
-    /// Changes whenever a plan made before may no longer hold.
-    fn version(&self) -> u64;
-
-    /// Adds what scans need to know (snapshot, write set, position) to the statement's configuration.
-    fn configure(&self, config: SessionConfig) -> SessionConfig;
-}
-
-/// A storage engine without relations: expressions and table functions are all that there is to query.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoRelations;
-
-impl Storage for NoRelations {
-    fn begin(&self, _isolation: Isolation, _read_only: bool) -> SqlResult<Box<dyn StorageTransaction>> {
-        Ok(Box::new(Self))
-    }
-}
-
-#[async_trait]
-impl StorageTransaction for NoRelations {
-    fn start_statement(&mut self) -> SqlResult<Arc<dyn Relations>> {
-        Ok(Arc::new(Self))
-    }
-
-    async fn commit(self: Box<Self>) -> SqlResult<()> {
+    pub(crate) async fn commit(self) -> SqlResult<()> {
+        self.inner.commit()?.await?;
         Ok(())
     }
 
-    fn rollback(self: Box<Self>) {}
+    /// Forgets all that the transaction did.
+    pub(crate) fn rollback(self) {
+        self.inner.rollback();
+    }
 }
 
-impl Relations for NoRelations {
-    fn relation(&self, _name: &RelationName) -> SqlResult<Option<Arc<dyn TableSource>>> {
-        Ok(None)
+/// The relations that one statement sees: bound to its snapshot and to what the transaction wrote before it.
+#[derive(Clone)]
+pub(crate) struct Relations {
+    view: ReadView,
+    cancel: CancelHandle,
+}
+
+/// What a name stands for.
+pub(crate) enum Found {
+    /// A table, or a system view.
+    Source(Arc<dyn TableSource>),
+    /// A view, to be planned.
+    View(Arc<ViewDef>),
+}
+
+impl Relations {
+    /// The table or view of this name, if there is one.
+    pub(crate) fn relation(&self, name: &RelationName) -> Option<Found> {
+        match self.view.catalog().relation(&name.schema, &name.relation)? {
+            Relation::Table(table) => {
+                Some(Found::Source(provider_as_source(Arc::new(StrataTable::new(table)))))
+            }
+            Relation::View(view) => Some(Found::View(view.clone())),
+        }
     }
 
-    fn schema_exists(&self, schema: &str) -> SqlResult<bool> {
-        Ok(schema == "public")
+    /// The table's rows with their RowIds, for finding the rows that a statement changes.
+    pub(crate) fn target(&self, name: &RelationName) -> Option<Arc<dyn TableSource>> {
+        match self.view.catalog().relation(&name.schema, &name.relation)? {
+            Relation::Table(table) => Some(provider_as_source(Arc::new(StrataTable::with_row_id(table)))),
+            Relation::View(_) => None,
+        }
     }
 
-    fn version(&self) -> u64 {
-        0
+    /// What the statement reads.
+    pub(crate) fn view(&self) -> &ReadView {
+        &self.view
     }
 
-    fn configure(&self, config: SessionConfig) -> SessionConfig {
-        config
+    /// The catalog. A plan made with another one may not hold.
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        self.view.catalog()
+    }
+
+    /// Adds what scans need to know (snapshot, write set, position) to the statement's configuration.
+    pub(crate) fn configure(&self, config: SessionConfig) -> SessionConfig {
+        config.with_extension(Arc::new(
+            StatementContext::new(self.view.clone()).with_cancel(self.cancel.clone()),
+        ))
+    }
+
+    /// As [`configure`](Self::configure), with only these rows of a target table.
+    pub(crate) fn restrict(&self, config: SessionConfig, table: TableId, rows: Vec<RowId>) -> SessionConfig {
+        let context = StatementContext::new(self.view.clone())
+            .with_cancel(self.cancel.clone())
+            .with_target_rows(table, rows);
+        config.with_extension(Arc::new(context))
     }
 }

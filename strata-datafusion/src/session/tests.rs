@@ -1,12 +1,13 @@
 use datafusion::arrow::util::display::array_value_to_string;
 use futures::StreamExt;
 
-use super::storage::NoRelations;
 use super::*;
 
 fn session() -> Session {
     let options = EngineOptions { analytical_threads: 2, memory_pool: None };
-    let engine = Engine::new(Arc::new(NoRelations), options).unwrap();
+    let engine =
+        Engine::new(strata_core::Database::in_memory(strata_core::Options::default()).unwrap(), options)
+            .unwrap();
     Session::new(engine, SessionOptions::default())
 }
 
@@ -132,4 +133,76 @@ async fn a_cancelled_query_stops() {
     let error =
         run(&mut session, "SELECT count(*) FROM generate_series(1, 1000000000000)").await.unwrap_err();
     assert_eq!(error.message, "canceling statement due to statement timeout");
+}
+
+#[tokio::test]
+async fn tables_are_made_filled_and_read() {
+    let mut session = session();
+    let sql =
+        "CREATE TABLE t (id int PRIMARY KEY, name varchar(5) NOT NULL DEFAULT 'x', amount numeric(10,2))";
+    assert_eq!(run(&mut session, sql).await.unwrap(), ["CREATE TABLE"]);
+    let sql =
+        "INSERT INTO t VALUES (1, 'a', 1.5), (2, DEFAULT, NULL); INSERT INTO t (amount, id) SELECT 3.0, 3";
+    assert_eq!(run(&mut session, sql).await.unwrap(), ["INSERT 0 2", "INSERT 0 1"]);
+    let rows = run(&mut session, "SELECT id, name, amount FROM t ORDER BY id").await.unwrap();
+    assert_eq!(rows, ["1|a|1.50", "2|x|", "3|x|3.00"]);
+    let rows =
+        run(&mut session, "UPDATE t SET amount = amount + 1, name = 'new' WHERE id <> 2").await.unwrap();
+    assert_eq!(rows, ["UPDATE 2"]);
+    assert_eq!(run(&mut session, "DELETE FROM t WHERE amount IS NULL").await.unwrap(), ["DELETE 1"]);
+    let rows = run(&mut session, "SELECT * FROM public.t ORDER BY 1 DESC").await.unwrap();
+    assert_eq!(rows, ["3|new|4.00", "1|new|2.50"]);
+    let rows = run(&mut session, "INSERT INTO t VALUES (9) RETURNING id * 2 AS twice, name").await.unwrap();
+    assert_eq!(rows, ["18|x"]);
+    let rows = run(&mut session, "DELETE FROM t WHERE id IN (SELECT 9) RETURNING *").await.unwrap();
+    assert_eq!(rows, ["9|x|"]);
+}
+
+#[tokio::test]
+async fn constraints_answer_as_postgres_does() {
+    let mut session = session();
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY, name varchar(3) NOT NULL)").await.unwrap();
+    run(&mut session, "INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    let error = run(&mut session, "INSERT INTO t VALUES (1, 'b')").await.unwrap_err();
+    assert_eq!(error.sqlstate, "23505");
+    assert_eq!(error.message, "duplicate key value violates unique constraint \"t_pkey\"");
+    assert_eq!(error.detail.as_deref(), Some("Key (id)=(1) already exists."));
+    let error = run(&mut session, "INSERT INTO t VALUES (2, NULL)").await.unwrap_err();
+    assert_eq!(error.sqlstate, "23502");
+    let error = run(&mut session, "INSERT INTO t VALUES (2, 'long')").await.unwrap_err();
+    assert_eq!(
+        (error.sqlstate, error.message.as_str()),
+        ("22001", "value too long for type character varying(3)")
+    );
+    let error = run(&mut session, "UPDATE t SET id = NULL").await.unwrap_err();
+    assert_eq!(error.sqlstate, "23502");
+    assert_eq!(run(&mut session, "SELECT count(*) FROM t").await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn ddl_and_rows_roll_back_together() {
+    let mut session = session();
+    run(&mut session, "CREATE SCHEMA strata.demo").await.unwrap();
+    run(&mut session, "BEGIN; CREATE TABLE demo.events (id int); INSERT INTO demo.events VALUES (1)")
+        .await
+        .unwrap();
+    assert_eq!(run(&mut session, "SELECT * FROM strata.demo.events").await.unwrap(), ["1"]);
+    run(&mut session, "ROLLBACK").await.unwrap();
+    assert_eq!(run(&mut session, "SELECT * FROM demo.events").await.unwrap_err().sqlstate, "42P01");
+}
+
+#[tokio::test]
+async fn views_and_altered_columns_read_as_they_should() {
+    let mut session = session();
+    run(&mut session, "CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 2), (3, 4)").await.unwrap();
+    run(&mut session, "CREATE VIEW v (total) AS SELECT a + b FROM t").await.unwrap();
+    run(&mut session, "ALTER TABLE t ADD COLUMN c text DEFAULT 'late'").await.unwrap();
+    assert_eq!(run(&mut session, "SELECT total FROM v ORDER BY total").await.unwrap(), ["3", "7"]);
+    assert_eq!(run(&mut session, "SELECT b, c FROM t WHERE a = 1").await.unwrap(), ["2|late"]);
+    run(&mut session, "ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME COLUMN c TO d").await.unwrap();
+    assert_eq!(run(&mut session, "SELECT * FROM t ORDER BY a").await.unwrap(), ["1|late", "3|late"]);
+    run(&mut session, "CREATE UNIQUE INDEX ON t (a); TRUNCATE t").await.unwrap();
+    assert_eq!(run(&mut session, "SELECT count(*) FROM t").await.unwrap(), ["0"]);
+    run(&mut session, "DROP VIEW v; DROP TABLE t").await.unwrap();
+    assert_eq!(run(&mut session, "SELECT 1 FROM t").await.unwrap_err().sqlstate, "42P01");
 }

@@ -13,7 +13,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::storage::{Isolation, Storage, StorageTransaction};
+use strata_core::Database;
+
+use super::storage::{EngineTransaction, Isolation};
 use super::types::TransactionStatus;
 use crate::error::{SqlError, SqlResult};
 
@@ -31,7 +33,7 @@ pub(crate) enum State {
 
 /// An open transaction.
 pub(crate) struct Open {
-    pub(crate) storage: Box<dyn StorageTransaction>,
+    pub(crate) storage: EngineTransaction,
     pub(crate) isolation: Isolation,
     pub(crate) read_only: bool,
     /// What now() says.
@@ -42,9 +44,9 @@ pub(crate) struct Open {
 
 impl Open {
     /// Begins a transaction.
-    pub(crate) fn begin(storage: &dyn Storage, isolation: Isolation, read_only: bool) -> SqlResult<Self> {
+    pub(crate) fn begin(database: &Database, isolation: Isolation, read_only: bool) -> SqlResult<Self> {
         Ok(Self {
-            storage: storage.begin(isolation, read_only)?,
+            storage: EngineTransaction::begin(database, isolation)?,
             isolation,
             read_only,
             began: Utc::now(),
@@ -55,7 +57,7 @@ impl Open {
     /// Changes the modes, which is allowed before the first query only.
     pub(crate) fn set_modes(
         &mut self,
-        storage: &dyn Storage,
+        database: &Database,
         isolation: Isolation,
         read_only: bool,
     ) -> SqlResult<()> {
@@ -69,7 +71,7 @@ impl Open {
             return Err(SqlError::new("25001", "transaction read-write mode must be set before any query"));
         }
         if !self.used {
-            let fresh = storage.begin(isolation, read_only)?;
+            let fresh = EngineTransaction::begin(database, isolation)?;
             std::mem::replace(&mut self.storage, fresh).rollback();
         }
         self.isolation = isolation;

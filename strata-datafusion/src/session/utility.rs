@@ -119,11 +119,11 @@ impl Session {
             return Ok(());
         }
         let (isolation, read_only) = read_modes(modes, self.default_modes())?;
-        let storage = Arc::clone(&self.engine.storage);
+        let database = self.engine.database.clone();
         // Statements before BEGIN in one query string belong to the block, as in Postgres.
         let open = match self.state.take() {
             State::Implicit(mut open) => {
-                let changed = open.set_modes(storage.as_ref(), isolation, read_only);
+                let changed = open.set_modes(&database, isolation, read_only);
                 self.state = State::Implicit(open);
                 changed?;
                 match self.state.take() {
@@ -133,7 +133,7 @@ impl Session {
             }
             _ => {
                 self.settings.save();
-                Open::begin(storage.as_ref(), isolation, read_only)?
+                Open::begin(&database, isolation, read_only)?
             }
         };
         self.state = State::Block(open);
@@ -206,7 +206,7 @@ impl Session {
             return Ok(());
         }
         self.settings.save();
-        self.state = State::Block(Open::begin(self.engine.storage.as_ref(), isolation, read_only)?);
+        self.state = State::Block(Open::begin(&self.engine.database, isolation, read_only)?);
         self.show_modes(isolation, read_only)
     }
 
@@ -282,14 +282,14 @@ impl Session {
     }
 
     fn set_transaction(&mut self, modes: &[TransactionMode]) -> SqlResult<()> {
-        let storage = Arc::clone(&self.engine.storage);
+        let database = self.engine.database.clone();
         let State::Block(open) = &mut self.state else {
             read_modes(modes, (Isolation::ReadCommitted, false))?;
             self.warn("25P01", "SET TRANSACTION can only be used in transaction blocks");
             return Ok(());
         };
         let (isolation, read_only) = read_modes(modes, (open.isolation, open.read_only))?;
-        open.set_modes(storage.as_ref(), isolation, read_only)?;
+        open.set_modes(&database, isolation, read_only)?;
         self.show_modes(isolation, read_only)
     }
 

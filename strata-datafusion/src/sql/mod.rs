@@ -1,5 +1,7 @@
 //! From SQL text to logical plans.
 
+pub(crate) mod ddl;
+pub(crate) mod dml;
 pub mod names;
 pub(crate) mod output;
 pub mod parse;

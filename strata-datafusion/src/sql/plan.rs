@@ -16,7 +16,7 @@ use datafusion::common::alias::AliasGenerator;
 use datafusion::common::config::{ConfigOptions, TableOptions};
 use datafusion::common::{DFSchema, Result};
 use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -24,7 +24,7 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPl
 use datafusion::logical_expr::registry::ExtensionTypeRegistryRef;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::OptimizerConfig;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
@@ -33,28 +33,42 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::Statement as Ast;
+
+use strata_core::catalog::ViewDef;
+use strata_core::ids::{RowId, TableId};
 
 use super::names;
+use super::parse::Statement;
 use crate::error::SqlError;
+use crate::postgres::types::PgType;
 use crate::session::engine::Shared;
-use crate::session::storage::Relations;
+use crate::session::storage::{Found, Relations};
 
 /// All that one statement is planned with.
 pub(crate) struct Planner {
     shared: Arc<Shared>,
-    relations: Arc<dyn Relations>,
+    relations: Relations,
     search_path: Arc<[String]>,
     config: SessionConfig,
     props: ExecutionProps,
     table_options: TableOptions,
     session_id: String,
+    /// The table that shows its RowIds.
+    target: Option<names::RelationName>,
+    /// How many views this one is planned inside of.
+    depth: usize,
 }
+
+/// Views inside views at most.
+const MAX_VIEW_DEPTH: usize = 32;
 
 impl Planner {
     /// A planner of a statement that sees `relations`, in a transaction that began at `now`.
     pub(crate) fn new(
         shared: Arc<Shared>,
-        relations: Arc<dyn Relations>,
+        relations: Relations,
         search_path: Arc<[String]>,
         config: SessionConfig,
         now: DateTime<Utc>,
@@ -62,14 +76,33 @@ impl Planner {
         let mut props = ExecutionProps::new().with_query_execution_start_time(now);
         props.config_options = Some(Arc::clone(config.options()));
         let table_options = TableOptions::default();
-        Self { shared, relations, search_path, config, props, table_options, session_id: String::new() }
+        Self {
+            shared,
+            relations,
+            search_path,
+            config,
+            props,
+            table_options,
+            session_id: String::new(),
+            target: None,
+            depth: 0,
+        }
     }
 
     fn find_relation(&self, name: &TableReference) -> crate::error::SqlResult<Arc<dyn TableSource>> {
         let (schema, relation) = names::split_reference(name)?;
-        let in_schema = |schema: &str| {
-            self.relations
-                .relation(&names::RelationName { schema: schema.to_owned(), relation: relation.to_owned() })
+        let in_schema = |schema: &str| -> crate::error::SqlResult<Option<Arc<dyn TableSource>>> {
+            let name = names::RelationName { schema: schema.to_owned(), relation: relation.to_owned() };
+            if let Some(target) = &self.target
+                && *target == name
+            {
+                return Ok(self.relations.target(&name));
+            }
+            match self.relations.relation(&name) {
+                None => Ok(None),
+                Some(Found::Source(source)) => Ok(Some(source)),
+                Some(Found::View(view)) => self.expand_view(schema, &view).map(Some),
+            }
         };
         match schema {
             Some(schema) => {
@@ -98,6 +131,49 @@ impl Planner {
         Err(SqlError::new("42P01", format!("relation \"{shown}\" does not exist")))
     }
 
+    /// Makes one table show its RowIds: the target of an UPDATE or DELETE. No `*` may be planned then.
+    pub(crate) fn with_target(mut self, target: names::RelationName) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Restricts the target to some of its rows.
+    pub(crate) fn with_target_rows(mut self, table: TableId, rows: Vec<RowId>) -> Self {
+        self.config = self.relations.restrict(self.config, table, rows);
+        self
+    }
+
+    /// What the statement reads.
+    pub(crate) fn relations(&self) -> &Relations {
+        &self.relations
+    }
+
+    /// Plans a view's query. Its unqualified names are looked up in its own schema first.
+    fn expand_view(&self, schema: &str, view: &ViewDef) -> crate::error::SqlResult<Arc<dyn TableSource>> {
+        if self.depth >= MAX_VIEW_DEPTH {
+            return Err(SqlError::new("54001", format!("views nest too deeply at \"{}\"", view.name)));
+        }
+        let mut path = vec![schema.to_owned()];
+        path.extend(self.search_path.iter().cloned());
+        let inner = Self {
+            shared: Arc::clone(&self.shared),
+            relations: self.relations.clone(),
+            search_path: path.into(),
+            config: self.config.clone(),
+            props: self.props.clone(),
+            table_options: self.table_options.clone(),
+            session_id: String::new(),
+            target: None,
+            depth: self.depth + 1,
+        };
+        let statement = super::parse::parse(&view.query)?
+            .pop()
+            .ok_or_else(|| SqlError::internal(format!("view \"{}\" has no query", view.name)))?;
+        let plan = inner.plan(&statement, &[])?;
+        let plan = rename_columns(plan, &view.column_names)?;
+        Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(view.query.clone())))))
+    }
+
     /// A task context for the statement. Plans here carry their functions, so the registries stay empty.
     fn new_task_context(&self) -> Arc<TaskContext> {
         Arc::new(TaskContext::new(
@@ -112,10 +188,46 @@ impl Planner {
         ))
     }
 
+    /// Plans a statement with DataFusion's SQL planner. Parameters have the types given, 0 for what is open.
+    pub(crate) fn plan(
+        &self,
+        statement: &Statement,
+        parameter_oids: &[u32],
+    ) -> crate::error::SqlResult<LogicalPlan> {
+        self.plan_ast(statement.ast().clone(), parameter_oids)
+    }
+
+    /// As [`plan`](Self::plan), of a statement that was put together here.
+    pub(crate) fn plan_ast(&self, ast: Ast, parameter_oids: &[u32]) -> crate::error::SqlResult<LogicalPlan> {
+        let types = parameter_oids
+            .iter()
+            .map(|oid| match oid {
+                0 => Ok(None),
+                oid => PgType::new(*oid).field("", true).map(|field| Some(Arc::new(field))),
+            })
+            .collect::<crate::error::SqlResult<Vec<_>>>()?;
+        let mut context = PlannerContext::new().with_prepare_param_data_types(types);
+        Ok(SqlToRel::new(self).sql_statement_to_plan_with_context(ast, &mut context)?)
+    }
+
     /// Runs the analyzer over a planned statement.
     pub(crate) fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         self.shared.analyzer.execute_and_check(plan, self.config.options(), |_, _| {})
     }
+}
+
+/// Gives the first columns of a plan other names.
+fn rename_columns(plan: LogicalPlan, names: &[String]) -> crate::error::SqlResult<LogicalPlan> {
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    let columns = plan.schema().columns();
+    let renamed = columns.into_iter().enumerate().map(|(place, column)| match names.get(place) {
+        Some(name) => Expr::Column(column).alias(name),
+        None => Expr::Column(column),
+    });
+    let renamed: Vec<Expr> = renamed.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(renamed)?.build()?)
 }
 
 impl ContextProvider for Planner {

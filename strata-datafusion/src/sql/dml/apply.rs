@@ -1,0 +1,407 @@
+//! Applying the result of a DML statement's query to the transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::datatypes::{DataType, SchemaRef, UInt64Type};
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::logical_expr::LogicalPlan;
+use futures::StreamExt;
+use strata_core::catalog::TableDef;
+use strata_core::ids::{ColumnId, RowId};
+use strata_core::row::{ColumnBuilder, Datum};
+use strata_core::table::{Locked, MIN_BULK_ROWS, TableView};
+use strata_core::txn::{RowLockMode, TableLockMode};
+
+use super::plan::{Action, DmlPlan, plan};
+use super::returning;
+use super::values::{check_length, datums, exactly};
+use crate::error::{SqlError, SqlResult};
+use crate::postgres::types::PgType;
+use crate::session::Session;
+use crate::session::prepared::Prepared;
+use crate::session::run::{self, Limits};
+use crate::session::types::{Outcome, Parameter, RowStream, RowsTag};
+use crate::sql::plan::Planner;
+
+/// The rows that an UPDATE or DELETE has found: for each its new values.
+type Found = BTreeMap<RowId, Vec<Datum>>;
+
+pub(super) async fn run(
+    session: &mut Session,
+    prepared: &Prepared,
+    parameters: &[Parameter<'_>],
+    limits: Limits,
+) -> SqlResult<Outcome> {
+    let statement = Statement { prepared, parameters, limits };
+    let (dml, planner) = statement.lock_target(session).await?;
+    let written = match &dml.action {
+        Action::Insert => statement.insert(session, &dml, planner).await?,
+        Action::Update(columns) => statement.change(session, &dml, planner, Some(columns)).await?,
+        Action::Delete => statement.change(session, &dml, planner, None).await?,
+    };
+    let tag = match dml.action {
+        Action::Insert => format!("INSERT 0 {}", written.count),
+        Action::Update(_) => format!("UPDATE {}", written.count),
+        Action::Delete => format!("DELETE {}", written.count),
+    };
+    match &dml.returning {
+        None => Ok(Outcome::Command(tag)),
+        Some(plan) => statement.returning(session, &dml, plan.clone(), written.rows, tag).await,
+    }
+}
+
+/// What a statement has written.
+#[derive(Default)]
+struct Written {
+    count: u64,
+    /// The rows, all columns, if RETURNING wants them.
+    rows: Vec<Vec<Datum>>,
+}
+
+struct Statement<'a> {
+    prepared: &'a Prepared,
+    parameters: &'a [Parameter<'a>],
+    limits: Limits,
+}
+
+impl Statement<'_> {
+    /// Plans the statement and locks its table, until the plan is that of the table as it is locked.
+    async fn lock_target(&self, session: &mut Session) -> SqlResult<(DmlPlan, Planner)> {
+        let ast = self.prepared.statement().ast();
+        loop {
+            let (planner, _) = session.start_statement()?;
+            let mut oids = self.prepared.parameter_oids().to_vec();
+            let (dml, planner) = plan(planner, &session.search_path(), ast, &mut oids)?;
+            let txn = session.write_transaction("this statement")?;
+            let ticket = txn.lock_table(dml.table.id, TableLockMode::RowExclusive);
+            let waited = !ticket.is_granted();
+            self.limits.race(ticket).await??;
+            let txn = session.write_transaction("this statement")?;
+            let newest = txn.newest_catalog();
+            if !waited && newest.table(dml.table.id).is_ok_and(|newest| **newest == *dml.table) {
+                return Ok((dml, planner));
+            }
+            if newest.table(dml.table.id).is_err() {
+                return Err(SqlError::new(
+                    "42P01",
+                    format!("relation \"{}\" does not exist", dml.table.name),
+                ));
+            }
+            // The lock is held now, so the next plan is of the newest definition.
+        }
+    }
+
+    fn bind(&self, session: &mut Session, plan: LogicalPlan) -> SqlResult<LogicalPlan> {
+        if self.parameters.is_empty() {
+            return Ok(plan);
+        }
+        session.bind(plan, self.prepared.parameter_oids(), self.parameters)
+    }
+
+    async fn insert(&self, session: &mut Session, dml: &DmlPlan, planner: Planner) -> SqlResult<Written> {
+        let query = self.bind(session, dml.query.clone())?;
+        let (_, mut batches) =
+            run::run(session.engine(), Arc::new(planner), query, self.limits.clone()).await?;
+        let mut first: Vec<RecordBatch> = Vec::new();
+        let mut rows = 0;
+        while rows < MIN_BULK_ROWS
+            && let Some(batch) = batches.next().await
+        {
+            let batch = batch?;
+            rows += batch.num_rows();
+            first.push(batch);
+        }
+        if rows < MIN_BULK_ROWS || dml.returning.is_some() {
+            let mut written = Written::default();
+            for batch in first {
+                self.insert_batch(session, dml, &batch, &mut written).await?;
+            }
+            while let Some(batch) = batches.next().await {
+                self.insert_batch(session, dml, &batch?, &mut written).await?;
+            }
+            return Ok(written);
+        }
+        let table = &dml.table;
+        let catalog = session.write_transaction("INSERT")?.newest_catalog();
+        let txn = session.write_transaction("INSERT")?;
+        let loaded = async {
+            let mut load = self.limits.race(txn.bulk_load(table.id)).await??;
+            for batch in first {
+                load.append(&stored_batch(table, &batch)?)?;
+            }
+            while let Some(batch) = batches.next().await {
+                load.append(&stored_batch(table, &batch?)?)?;
+            }
+            Ok::<_, LoadError>(load.finish().await?)
+        };
+        match loaded.await {
+            Ok(count) => Ok(Written { count, rows: Vec::new() }),
+            Err(LoadError::Engine(error)) => Err(session.engine_error(error, &catalog)),
+            Err(LoadError::Sql(error)) => Err(error),
+        }
+    }
+
+    async fn insert_batch(
+        &self,
+        session: &mut Session,
+        dml: &DmlPlan,
+        batch: &RecordBatch,
+        written: &mut Written,
+    ) -> SqlResult<()> {
+        let table = &dml.table;
+        let columns: Vec<_> = table.schema.live().collect();
+        let values: Vec<Vec<Datum>> = columns
+            .iter()
+            .zip(batch.columns())
+            .map(|(column, array)| datums(array, column))
+            .collect::<SqlResult<_>>()?;
+        for place in 0..batch.num_rows() {
+            let mut row = vec![Datum::Null; table.schema.columns.len()];
+            for (column, values) in columns.iter().zip(&values) {
+                row[column.id.get() as usize] = values[place].clone();
+            }
+            let txn = session.write_transaction("INSERT")?;
+            let inserted = self.limits.race(txn.insert(table, &row)).await?;
+            inserted.map_err(|error| describe(session, error, table, &row))?;
+            written.count += 1;
+            if dml.returning.is_some() {
+                written.rows.push(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// UPDATE (`columns` are set) or DELETE.
+    async fn change(
+        &self,
+        session: &mut Session,
+        dml: &DmlPlan,
+        mut planner: Planner,
+        columns: Option<&[ColumnId]>,
+    ) -> SqlResult<Written> {
+        let mode = lock_mode(&dml.table, columns);
+        let query = self.bind(session, dml.query.clone())?;
+        loop {
+            let view = planner.relations().view().table(dml.table.id)?;
+            let found = self.find(session, dml, planner, query.clone(), columns).await?;
+            let mut current = Found::new();
+            let mut moved = Vec::new();
+            for (row, values) in found {
+                let txn = session.write_transaction("UPDATE")?;
+                match self.limits.race(txn.lock_row(&view, row, mode)).await?? {
+                    Locked::Current => drop(current.insert(row, values)),
+                    Locked::Moved(newest) => moved.push(newest),
+                    Locked::Gone => {}
+                }
+            }
+            if moved.is_empty() {
+                return self.write(session, dml, &[(view, current)], columns).await;
+            }
+            // The newest versions are committed and locked: a new snapshot sees them, and they stay.
+            planner = session.start_statement()?.0.with_target(dml.name.clone());
+            if !dml.is_simple {
+                continue;
+            }
+            let newer = planner.relations().view().table(dml.table.id)?;
+            let restricted = planner.with_target_rows(dml.table.id, moved);
+            let again = self.find(session, dml, restricted, query.clone(), columns).await?;
+            return self.write(session, dml, &[(view, current), (newer, again)], columns).await;
+        }
+    }
+
+    /// Runs the query: RowIds with the new values of the columns that are set.
+    async fn find(
+        &self,
+        session: &Session,
+        dml: &DmlPlan,
+        planner: Planner,
+        query: LogicalPlan,
+        columns: Option<&[ColumnId]>,
+    ) -> SqlResult<Found> {
+        let (_, mut batches) =
+            run::run(session.engine(), Arc::new(planner), query, self.limits.clone()).await?;
+        let mut found = Found::new();
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let rows = batch
+                .columns()
+                .first()
+                .and_then(|array| array.as_primitive_opt::<UInt64Type>())
+                .ok_or_else(|| SqlError::internal("the target query gives no RowIds"))?;
+            let mut values = Vec::new();
+            for (id, array) in columns.unwrap_or_default().iter().zip(&batch.columns()[1..]) {
+                let column = dml
+                    .table
+                    .schema
+                    .column(*id)
+                    .ok_or_else(|| SqlError::internal("a column vanished from its table"))?;
+                values.push(datums(array, column)?);
+            }
+            for place in 0..rows.len() {
+                // A target joined twice is updated once, as in Postgres: the first one wins.
+                let row = RowId::new(rows.value(place));
+                found
+                    .entry(row)
+                    .or_insert_with(|| values.iter().map(|column| column[place].clone()).collect());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn write(
+        &self,
+        session: &mut Session,
+        dml: &DmlPlan,
+        parts: &[(TableView, Found)],
+        columns: Option<&[ColumnId]>,
+    ) -> SqlResult<Written> {
+        let mut written = Written::default();
+        for (view, found) in parts {
+            for (row, values) in found {
+                let mut stored = Vec::new();
+                if columns.is_some() || dml.returning.is_some() {
+                    stored = view.row(*row)?.to_datums(&dml.table.schema)?;
+                }
+                for (id, value) in columns.unwrap_or_default().iter().zip(values) {
+                    stored[id.get() as usize] = value.clone();
+                }
+                let txn = session.write_transaction("UPDATE")?;
+                match columns {
+                    None => txn.delete(view, *row)?,
+                    Some(_) => {
+                        let updated = self.limits.race(txn.update(view, *row, &stored)).await?;
+                        updated.map_err(|error| describe(session, error, &dml.table, &stored))?;
+                    }
+                }
+                written.count += 1;
+                if dml.returning.is_some() {
+                    written.rows.push(stored);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    async fn returning(
+        &self,
+        session: &mut Session,
+        dml: &DmlPlan,
+        plan: LogicalPlan,
+        rows: Vec<Vec<Datum>>,
+        tag: String,
+    ) -> SqlResult<Outcome> {
+        let batch = table_batch(&dml.table, &rows)?;
+        let plan = returning::over_rows(self.bind(session, plan)?, batch)?;
+        let fields = crate::session::prepared::result_fields(plan.schema());
+        let (planner, _) = session.start_statement()?;
+        let (schema, batches) =
+            run::run(session.engine(), Arc::new(planner), plan, self.limits.clone()).await?;
+        let time_zone = session.time_zone();
+        Ok(Outcome::Rows(RowStream { fields, schema, batches, tag: RowsTag::Fixed(tag), time_zone }))
+    }
+}
+
+/// An error of a bulk load: the engine's own still want names.
+enum LoadError {
+    Engine(strata_core::Error),
+    Sql(SqlError),
+}
+
+impl From<strata_core::Error> for LoadError {
+    fn from(error: strata_core::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<SqlError> for LoadError {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// FOR NO KEY UPDATE, unless a column of a unique index is set or the row goes.
+fn lock_mode(table: &TableDef, columns: Option<&[ColumnId]>) -> RowLockMode {
+    let keyed = |id: &ColumnId| {
+        table
+            .indexes
+            .iter()
+            .filter(|index| index.unique)
+            .any(|index| index.columns.iter().any(|column| column.column == *id))
+    };
+    match columns {
+        Some(columns) if !columns.iter().any(keyed) => RowLockMode::NoKeyUpdate,
+        _ => RowLockMode::Update,
+    }
+}
+
+/// An engine's error about a row, as Postgres says it.
+fn describe(session: &mut Session, error: strata_core::Error, table: &TableDef, row: &[Datum]) -> SqlError {
+    match error {
+        strata_core::Error::NotNull { column } => {
+            let values = table.schema.live().map(|column| {
+                let value = row.get(column.id.get() as usize).unwrap_or(&Datum::Null);
+                value.display(&column.column_type).to_string()
+            });
+            let values: Vec<String> = values.collect();
+            let message = format!(
+                "null value in column \"{column}\" of relation \"{}\" violates not-null constraint",
+                table.name
+            );
+            SqlError::new("23502", message)
+                .with_detail(format!("Failing row contains ({}).", values.join(", ")))
+        }
+        other => {
+            let catalog = strata_core::catalog::Catalog::default();
+            session.engine_error(other, &catalog)
+        }
+    }
+}
+
+/// The table's columns as an Arrow schema.
+fn table_schema(table: &TableDef) -> SqlResult<SchemaRef> {
+    let fields = table.schema.live().map(|column| PgType::from(column.sql_type).field(&column.name, true));
+    Ok(Arc::new(datafusion::arrow::datatypes::Schema::new(fields.collect::<SqlResult<Vec<_>>>()?)))
+}
+
+/// A query's batch as a bulk load takes it: the engine's types, lengths checked.
+pub(crate) fn stored_batch(table: &TableDef, batch: &RecordBatch) -> SqlResult<RecordBatch> {
+    let mut arrays = Vec::with_capacity(batch.num_columns());
+    let mut fields = Vec::with_capacity(batch.num_columns());
+    for (column, array) in table.schema.live().zip(batch.columns()) {
+        let exact = exactly(array, column)?;
+        let pg_type = PgType::from(column.sql_type);
+        let exact = if pg_type.length().is_some() && *exact.data_type() == DataType::Utf8View {
+            let mut builder = ColumnBuilder::new(&column.column_type, exact.len());
+            for mut value in datums(&exact, column)? {
+                check_length(&mut value, column)?;
+                builder.push_datum(&value)?;
+            }
+            builder.finish()
+        } else {
+            exact
+        };
+        fields.push(datafusion::arrow::datatypes::Field::new(&column.name, exact.data_type().clone(), true));
+        arrays.push(exact);
+    }
+    let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema, arrays, &options)
+        .map_err(|error| SqlError::internal(error.to_string()))
+}
+
+/// Rows of a table as one batch of its schema.
+fn table_batch(table: &TableDef, rows: &[Vec<Datum>]) -> SqlResult<RecordBatch> {
+    let mut arrays = Vec::new();
+    for column in table.schema.live() {
+        let mut builder = ColumnBuilder::new(&column.column_type, rows.len());
+        for row in rows {
+            builder.push_datum(row.get(column.id.get() as usize).unwrap_or(&Datum::Null))?;
+        }
+        arrays.push(builder.finish());
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(table_schema(table)?, arrays, &options)
+        .map_err(|error| SqlError::internal(error.to_string()))
+}

@@ -1,0 +1,149 @@
+//! INSERT into the query that yields its rows: one value for each live column of the table.
+
+use datafusion::sql::sqlparser::ast::{Expr, Insert, Query, SelectItem, SetExpr, TableObject, Value};
+use strata_core::row::Column;
+
+use super::plan::{Action, Rewritten, Target, assign, quote};
+use crate::error::{SqlError, SqlResult};
+use crate::postgres::types::PgType;
+use crate::sql::names::{self, fold};
+
+pub(super) fn target(
+    statement: &Insert,
+) -> SqlResult<(&datafusion::sql::sqlparser::ast::ObjectName, Option<String>, Option<&[SelectItem]>)> {
+    let TableObject::TableName(name) = &statement.table else {
+        return Err(SqlError::unsupported("INSERT into a function is not supported"));
+    };
+    if statement.on.is_some() {
+        return Err(SqlError::unsupported("INSERT ... ON CONFLICT is not supported"));
+    }
+    let alias = statement.table_alias.as_ref().map(|alias| fold(&alias.alias));
+    Ok((name, alias, statement.returning.as_deref()))
+}
+
+pub(super) fn rewrite(target: &Target<'_>, statement: &Insert) -> SqlResult<Rewritten> {
+    let columns: Vec<&Column> = target.table.schema.live().collect();
+    let named = named_columns(target, statement, &columns)?;
+    let mut parameters = Vec::new();
+    let Some(source) = &statement.source else {
+        // INSERT … DEFAULT VALUES.
+        let values: Vec<String> = columns.iter().map(|column| default_of(column)).collect();
+        let sql = format!("SELECT {}", values.join(", "));
+        return Ok(Rewritten { action: Action::Insert, sql, is_simple: true, parameters });
+    };
+    let sql = match source.body.as_ref() {
+        SetExpr::Values(values) if is_plain(source) => {
+            let mut rows = Vec::with_capacity(values.rows.len());
+            for row in &values.rows {
+                rows.push(values_row(
+                    &row.content,
+                    &columns,
+                    &named,
+                    statement.columns.is_empty(),
+                    &mut parameters,
+                )?);
+            }
+            format!("VALUES {}", rows.join(", "))
+        }
+        _ => select_rows(source, &columns, &named),
+    };
+    Ok(Rewritten { action: Action::Insert, sql, is_simple: true, parameters })
+}
+
+fn is_plain(query: &Query) -> bool {
+    query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none()
+}
+
+/// For each column of the statement's list its place among the live columns.
+fn named_columns(target: &Target<'_>, statement: &Insert, columns: &[&Column]) -> SqlResult<Vec<usize>> {
+    if statement.columns.is_empty() {
+        return Ok((0..columns.len()).collect());
+    }
+    let mut places = Vec::with_capacity(statement.columns.len());
+    for name in &statement.columns {
+        let name = names::parts(name)?.pop().unwrap_or_default();
+        let place = columns.iter().position(|column| column.name == name).ok_or_else(|| {
+            let table = &target.table.name;
+            SqlError::new("42703", format!("column \"{name}\" of relation \"{table}\" does not exist"))
+        })?;
+        if places.contains(&place) {
+            return Err(SqlError::new("42701", format!("column \"{name}\" specified more than once")));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+fn values_row(
+    cells: &[Expr],
+    columns: &[&Column],
+    named: &[usize],
+    may_be_short: bool,
+    parameters: &mut Vec<(usize, PgType)>,
+) -> SqlResult<String> {
+    if cells.len() > named.len() {
+        return Err(SqlError::syntax("INSERT has more expressions than target columns"));
+    }
+    if cells.len() < named.len() && !may_be_short {
+        return Err(SqlError::syntax("INSERT has more target columns than expressions"));
+    }
+    let mut row: Vec<Option<String>> = vec![None; columns.len()];
+    for (cell, place) in cells.iter().zip(named) {
+        let pg_type = PgType::from(columns[*place].sql_type);
+        if let Some(number) = placeholder(cell) {
+            parameters.push((number, pg_type));
+        }
+        if !is_default(cell) {
+            row[*place] = Some(assign(&cell.to_string(), pg_type));
+        }
+    }
+    let row: Vec<String> = row
+        .into_iter()
+        .zip(columns)
+        .map(|(cell, column)| cell.unwrap_or_else(|| default_of(column)))
+        .collect();
+    Ok(format!("({})", row.join(", ")))
+}
+
+fn select_rows(source: &Query, columns: &[&Column], named: &[usize]) -> String {
+    let names: Vec<String> = (0..named.len()).map(|place| format!("\"_c{place}\"")).collect();
+    let values: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(place, column)| match named.iter().position(|named| *named == place) {
+            Some(from) => assign(&format!("\"_s\".\"_c{from}\""), PgType::from(column.sql_type)),
+            None => default_of(column),
+        })
+        .collect();
+    format!("SELECT {} FROM ({source}) AS \"_s\" ({})", values.join(", "), names.join(", "))
+}
+
+/// A column's default as an expression of its type.
+pub(super) fn default_of(column: &Column) -> String {
+    assign(column.default.as_deref().unwrap_or("NULL"), PgType::from(column.sql_type))
+}
+
+/// Whether a value is the keyword DEFAULT.
+pub(super) fn is_default(cell: &Expr) -> bool {
+    match cell {
+        Expr::Identifier(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"),
+        _ => false,
+    }
+}
+
+/// The number of a parameter that stands alone.
+pub(super) fn placeholder(cell: &Expr) -> Option<usize> {
+    match cell {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(text) => text.strip_prefix('$')?.parse().ok(),
+            _ => None,
+        },
+        Expr::Nested(inner) => placeholder(inner),
+        _ => None,
+    }
+}
+
+/// Quotes a column behind its table's name.
+pub(super) fn qualified(alias: &str, column: &str) -> String {
+    format!("{}.{}", quote(alias), quote(column))
+}
