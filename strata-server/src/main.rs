@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use strata_datafusion::session::Engine;
+use strata_core::{Database, Options};
+use strata_datafusion::session::{Engine, EngineOptions};
 use strata_server::{Server, ServerOptions, parse_size};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -92,10 +93,11 @@ async fn resolve(listen: &str) -> Result<SocketAddr, Failure> {
 
 /// Opens the database and builds the engine over it.
 fn open(arguments: &Arguments) -> Result<Arc<Engine>, Failure> {
-    use strata_datafusion::session::EngineOptions;
-    use strata_datafusion::session::storage::NoRelations;
-    tracing::debug!(memory = arguments.memory, "opening");
-    Ok(Engine::new(Arc::new(NoRelations), EngineOptions::default())?)
+    let memory_bytes = usize::try_from(arguments.memory).map_err(|_| "--memory exceeds the address space")?;
+    let options = Options { memory_bytes, ..Options::default() };
+    let database = Database::open(&arguments.data_dir, options)?;
+    tracing::info!(replayed_records = database.replayed_records(), "the database is open");
+    Ok(Engine::new(database, EngineOptions::default())?)
 }
 
 /// Closes the database: the last session has ended.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList, TableFunction};
 use datafusion::execution::SessionStateDefaults;
-use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::registry::{ExtensionTypeRegistryRef, MemoryExtensionTypeRegistry};
@@ -19,6 +18,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use strata_core::Database;
 
+use super::memory::EnginePool;
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::type_planner::PostgresTypePlanner;
 
@@ -27,8 +27,6 @@ use crate::postgres::type_planner::PostgresTypePlanner;
 pub struct EngineOptions {
     /// Threads of the analytical runtime, and partitions of a query; 0 for one a core.
     pub analytical_threads: usize,
-    /// What DataFusion's operators draw on; unbounded if absent.
-    pub memory_pool: Option<Arc<dyn MemoryPool>>,
 }
 
 /// What all sessions share.
@@ -70,10 +68,8 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| SqlError::internal(format!("cannot start the analytical runtime: {error}")))?;
-        let mut environment = RuntimeEnvBuilder::new();
-        if let Some(pool) = options.memory_pool {
-            environment = environment.with_memory_pool(pool);
-        }
+        let pool = Arc::new(EnginePool::new(database.pool().clone()));
+        let environment = RuntimeEnvBuilder::new().with_memory_pool(pool);
         Ok(Arc::new(Self {
             shared: Arc::new(Shared::new(Arc::new(environment.build()?))),
             database,

@@ -6,6 +6,7 @@ pub mod cancel;
 mod copy;
 mod definition;
 pub mod engine;
+mod memory;
 pub mod prepared;
 mod query;
 pub(crate) mod run;

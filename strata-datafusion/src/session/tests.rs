@@ -4,7 +4,7 @@ use futures::StreamExt;
 use super::*;
 
 fn session() -> Session {
-    let options = EngineOptions { analytical_threads: 2, memory_pool: None };
+    let options = EngineOptions { analytical_threads: 2 };
     let engine =
         Engine::new(strata_core::Database::in_memory(strata_core::Options::default()).unwrap(), options)
             .unwrap();

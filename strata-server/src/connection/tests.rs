@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use strata_datafusion::session::storage::NoRelations;
 use strata_datafusion::session::{Engine, EngineOptions, Session, SessionOptions};
 use tokio::io::ReadBuf;
 use tokio::sync::watch;
@@ -66,7 +65,7 @@ async fn sends(input: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let script = Script::default();
     script.input.lock().extend(input.into_iter().chain([frame(b'X', b"")]));
     let (_running, phase) = watch::channel(Phase::Running);
-    let engine = Engine::new(Arc::new(NoRelations), EngineOptions::default()).expect("an engine");
+    let engine = Engine::new(database(), EngineOptions::default()).expect("an engine");
     let session = Session::new(engine, SessionOptions::default());
     let ended = Connection::new(Wire::new(script.clone(), phase), session).run().await;
     assert!(matches!(ended, Ended::Terminated), "{ended:?}");
@@ -116,4 +115,8 @@ async fn what_there_is_goes_out_before_waiting() {
     let parse = frame(b'P', b"\0show server_version\0\0\0");
     let sent = sends(vec![parse, frame(b'S', b"")]).await;
     assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [5, 6]);
+}
+
+fn database() -> strata_core::Database {
+    strata_core::Database::in_memory(strata_core::Options::default()).expect("a database")
 }

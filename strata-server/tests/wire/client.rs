@@ -5,7 +5,6 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strata_datafusion::session::storage::NoRelations;
 use strata_datafusion::session::{Engine, EngineOptions};
 use strata_server::{Server, ServerOptions};
 use tokio::runtime::Runtime;
@@ -65,7 +64,7 @@ impl TestServer {
 
 /// An engine without tables.
 pub fn engine() -> Arc<Engine> {
-    Engine::new(Arc::new(NoRelations), EngineOptions::default()).expect("an engine")
+    Engine::new(database(), EngineOptions::default()).expect("an engine")
 }
 
 /// A message of the server.
@@ -225,4 +224,8 @@ impl Raw {
         self.buffer.extend_from_slice(&chunk[..count]);
         count > 0
     }
+}
+
+fn database() -> strata_core::Database {
+    strata_core::Database::in_memory(strata_core::Options::default()).expect("a database")
 }
