@@ -138,3 +138,53 @@ fn a_newer_format_is_refused() {
     let error = ColumnBlock::open(cache, handle).expect_err("newer");
     assert!(matches!(error, Error::UnsupportedFormat { found: 2, supported: 1, .. }), "{error}");
 }
+
+#[test]
+fn bytes_that_claim_to_be_text_must_be_utf8() {
+    let invalid = |at: i32| match at % 40 {
+        17 => vec![b'a', 0xFF, b'b'],
+        _ => format!("request {} of account {} is final", at * 7919 % 1009, at * 31).into_bytes(),
+    };
+    let random = |at: i32| {
+        let mut random = Random::new(at as u64 + 1);
+        (0..30).map(|_| random.next() as u8).collect()
+    };
+    let cases: [(Encoding, Vec<Vec<u8>>); 4] = [
+        (Encoding::Constant, vec![vec![0xC3]; 100]),
+        (Encoding::Plain, (0..300).map(random).collect()),
+        (Encoding::Dictionary, (0..300).map(|at| vec![b'x', 0xF0 | (at % 3) as u8]).collect()),
+        (Encoding::Fsst, (0..300).map(invalid).collect()),
+    ];
+    for (encoding, values) in cases {
+        let values: Vec<Datum> = values.into_iter().map(Datum::Bytes).collect();
+        let columns = [(ColumnId::new(0), ColumnType::Bytes, array(&ColumnType::Bytes, &values))];
+        let slots = u32::try_from(values.len()).expect("a segment");
+        let payload = encode_block(&columns, None, slots, &EncodeOptions::default()).expect("encodes");
+        let found = open(&payload).expect("opens").columns()[0].encoding;
+        assert_eq!(found, encoding);
+        // Without bounds, which are text too and would be refused at open: flags and both bounds are cut out.
+        let Some(block) = without_bounds(&payload) else {
+            panic!("{encoding:?}: the forged block must open")
+        };
+        let text = column(0, &ColumnType::Text);
+        let error = block.read(&text, &Selection::Range(0..slots), Access::Scan).expect_err("not UTF-8");
+        assert!(error.to_string().contains("UTF-8"), "{encoding:?}: {error}");
+        let refused = (0..slots as u16).filter(|slot| block.get(&text, *slot).is_err()).count();
+        assert!(refused > 0, "{encoding:?}");
+    }
+}
+
+/// Makes the only column of a block of bytes one of text, and takes its bounds away.
+fn without_bounds(payload: &[u8]) -> Option<Arc<ColumnBlock>> {
+    let directory_bytes = u32::from_le_bytes(payload[44..48].try_into().ok()?) as usize;
+    let mut directory = payload[64..64 + directory_bytes].to_vec();
+    directory[4] = 8;
+    let min = directory[21] as usize;
+    let max = directory[22 + min] as usize;
+    directory.splice(20..23 + min + max, [0]);
+    let mut bad = payload[..64].to_vec();
+    bad[44..48].copy_from_slice(&u32::try_from(directory.len()).ok()?.to_le_bytes());
+    bad.extend(directory);
+    bad.extend(&payload[64 + directory_bytes..]);
+    open(&forge(&bad, 4, 8)).ok()
+}

@@ -3,6 +3,7 @@
 mod damage;
 mod filter;
 mod generate;
+mod golden;
 mod round_trip;
 
 use std::sync::Arc;
