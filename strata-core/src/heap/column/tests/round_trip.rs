@@ -177,3 +177,27 @@ fn sketches_count_distinct_values() {
     let meta = block.column(id).expect("has it");
     assert!((4500..5500).contains(&meta.distinct_estimate), "{}", meta.distinct_estimate);
 }
+
+#[test]
+fn nulls_cost_no_width() {
+    let value = |at: i64| Datum::Int64(1_000_000_000_000 + at * 37 % 16);
+    let with_nulls: Vec<Datum> =
+        (0..4096).map(|at| if at % 5 == 0 { Datum::Null } else { value(at) }).collect();
+    let bytes = block_of(&ColumnType::Int64, &with_nulls, 32 << 10).columns()[0].bytes_on_disk();
+    // Four bits and a validity bit for each row, the headers, the sketch of 16 values.
+    assert!(bytes < 4096 * 5 / 8 + 300, "{bytes}");
+}
+
+#[test]
+fn a_large_read_is_spread_over_several_buffers() {
+    let mut random = Random::new(8);
+    let mut string = || (0..40_000).map(|_| random.next() as u8).collect();
+    let values: Vec<Datum> = (0..300).map(|_| Datum::Bytes(string())).collect();
+    let block = block_of(&ColumnType::Bytes, &values, 32 << 10);
+    let column = column(0, &ColumnType::Bytes);
+    let array = block.read(&column, &Selection::Range(0..300), Access::Scan).expect("reads");
+    assert_array(&array, &ColumnType::Bytes, &values.iter().collect::<Vec<_>>(), "large read");
+    let buffers = array.as_binary_view().data_buffers();
+    assert_eq!(buffers.len(), 3);
+    assert!(buffers.iter().all(|buffer| buffer.capacity() < 6 << 20));
+}
