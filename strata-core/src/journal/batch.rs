@@ -182,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_another_epoch_or_segment_counts_as_nothing() {
+        use crate::vfs::{MemVfs, OpenMode, Vfs};
+        let file = MemVfs::new().open("/batch".as_ref(), OpenMode::CreateNew).expect("created");
+        let payload = b"\x02\0\0\0hi";
+        file.write_at(0, &[&example().encode(payload).0[..], payload].concat()).expect("written");
+        let mut window = Window::new(file);
+        let mut at = |epoch, segment| match read_batch(&mut window, 0, epoch, segment).expect("read") {
+            BatchAt::Intact { .. } => "intact",
+            BatchAt::Absent => "absent",
+            BatchAt::Broken { .. } => "broken",
+        };
+        assert_eq!([at(2, 3), at(1, 3), at(2, 4)], ["intact", "absent", "absent"]);
+    }
+
+    #[test]
     fn zeros_are_no_batch() {
         assert_eq!(BatchHeader::decode(&[0; HEADER_BYTES]), None);
     }

@@ -29,7 +29,7 @@ impl Model {
 
 #[test]
 fn random_sessions_with_power_cuts_kills_and_failures() {
-    for seed in 0..200 {
+    for seed in 0..100 {
         let random = SeededRandom::new(seed);
         let mut vfs = MemVfs::new();
         let mut model = Model { records: Vec::new(), start: Lsn::new(0), durable: Lsn::new(0) };

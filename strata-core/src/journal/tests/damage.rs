@@ -132,3 +132,17 @@ fn verify_reads_without_changing_anything() {
     let end = crate::journal::verify(&vfs, dir, Lsn::new(0), ends[1]).expect("intact");
     assert_eq!((end, segment_paths(&vfs)), (ends[1], before));
 }
+
+#[test]
+fn a_batch_chained_to_another_one_does_not_continue_the_stream() {
+    use crate::journal::batch::BatchHeader;
+    let vfs = MemVfs::new();
+    flushed(&vfs, &[b"alpha", b"beta"]);
+    let file = segment(&vfs, 0);
+    let bytes = read(&*file, 8192, 64 + 8);
+    let (mut header, _) = BatchHeader::decode(bytes.first_chunk().expect("64 bytes")).expect("intact");
+    header.previous ^= 1;
+    file.write_at(8192, &header.encode(&bytes[64..]).0).expect("written");
+    let (_, records) = open(&vfs, 16 * 4096);
+    assert_eq!(payloads(&records), [b"alpha".to_vec()]);
+}
