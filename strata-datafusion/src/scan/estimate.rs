@@ -8,7 +8,7 @@ use datafusion::error::Result;
 
 use super::filters::Conjunct;
 use super::rows::Rows;
-use super::source::{GROUP_ROWS, GroupSet, Place, ScanSource};
+use super::source::{GROUP_ROWS, ScanSource};
 
 /// Groups of the sample.
 const SAMPLE_GROUPS: usize = 8;
@@ -35,9 +35,8 @@ pub(crate) fn selectivity(source: &ScanSource, conjuncts: &[Conjunct]) -> Result
     for (segment, group) in groups.iter().skip(step / 2).step_by(step) {
         let Some(segment) = source.segments.get(*segment) else { continue };
         let range = group * GROUP_ROWS..(group + 1) * GROUP_ROWS;
-        let live = source.live(segment, range, &GroupSet::default())?;
-        seen += live.len();
-        let mut rows = Rows::new(source, Place::Segment(segment), live);
+        let mut rows = Rows::of_range(source, segment, range)?;
+        seen += rows.count();
         for (conjunct, known) in conjuncts.iter().zip(&mut known) {
             if rows.count() == 0 {
                 break;

@@ -35,7 +35,7 @@ use datafusion::physical_plan::{
 };
 use parking_lot::Mutex;
 
-use super::filters::{Offered, classify, compile, remap};
+use super::filters::{Offered, classify, remap};
 use super::index::{self, Found};
 use super::queue::{Feed, Queue, SMALL_MORSEL_SLOTS, rows_of, whole_table};
 use super::source::ScanSource;
@@ -120,7 +120,7 @@ impl StrataScanExec {
         } else if self.found.is_some() {
             Some(1.0)
         } else {
-            let conjuncts = compile(&self.filters, &self.source.schema)?;
+            let conjuncts = self.source.compile(&self.filters)?;
             Some(estimate::selectivity(&self.source, &conjuncts)?)
         };
         let found = self.found.as_ref().map(|found| found.rows.len());

@@ -22,6 +22,10 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
+use strata_core::heap::column::Comparison;
+use strata_core::row::{ColumnType, Datum};
+
+use crate::scalar::scalar_to_datum;
 
 /// What a filter is to the scan.
 pub(crate) enum Offered {
@@ -78,11 +82,56 @@ pub(crate) struct Conjunct {
     /// About how much a row costs, in no unit.
     cost: u32,
     safe: bool,
+    comparison: Option<EncodedComparison>,
+}
+
+/// A comparison of a column with a literal that can be made on encoded values: the engine's order of them is Arrow's.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EncodedComparison {
+    /// The column's place in the provider's schema.
+    pub(crate) column: usize,
+    pub(crate) operator: Comparison,
+    pub(crate) literal: Datum,
+}
+
+impl EncodedComparison {
+    fn new<'t>(
+        condition: &Arc<dyn PhysicalExpr>,
+        type_of: impl Fn(usize) -> Option<&'t ColumnType>,
+    ) -> Option<Self> {
+        let binary = condition.downcast_ref::<BinaryExpr>()?;
+        let column = |side: &Arc<dyn PhysicalExpr>| side.downcast_ref::<Column>().map(Column::index);
+        let (column, operator, literal) = match (column(binary.left()), column(binary.right())) {
+            (Some(column), None) => (column, *binary.op(), binary.right()),
+            (None, Some(column)) => (column, binary.op().swap()?, binary.left()),
+            _ => return None,
+        };
+        let operator = match operator {
+            Operator::Eq => Comparison::Eq,
+            Operator::NotEq => Comparison::Ne,
+            Operator::Lt => Comparison::Lt,
+            Operator::LtEq => Comparison::Le,
+            Operator::Gt => Comparison::Gt,
+            Operator::GtEq => Comparison::Ge,
+            _ => return None,
+        };
+        let column_type = type_of(column)?;
+        let is_ordered_alike = !matches!(
+            column_type,
+            ColumnType::Float32 | ColumnType::Float64 | ColumnType::Interval | ColumnType::Array(_)
+        );
+        let literal = scalar_to_datum(literal.downcast_ref::<Literal>()?.value(), column_type)?;
+        is_ordered_alike.then_some(Self { column, operator, literal })
+    }
 }
 
 impl Conjunct {
-    /// A condition in terms of the provider's schema.
-    pub(crate) fn new(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Self> {
+    /// A condition in terms of the provider's schema; `type_of` gives the types of the columns that are stored.
+    pub(crate) fn new<'t>(
+        condition: &Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+        type_of: impl Fn(usize) -> Option<&'t ColumnType>,
+    ) -> Result<Self> {
         let mut columns: Vec<usize> = collect_columns(condition).iter().map(Column::index).collect();
         columns.sort_unstable();
         columns.dedup();
@@ -96,7 +145,13 @@ impl Conjunct {
             safe &= node_safe;
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(Self { expr, columns, schema: own_schema, cost, safe })
+        let comparison = EncodedComparison::new(condition, type_of);
+        Ok(Self { expr, columns, schema: own_schema, cost, safe, comparison })
+    }
+
+    /// The comparison that it is, if it can be made on encoded values.
+    pub(crate) fn comparison(&self) -> Option<&EncodedComparison> {
+        self.comparison.as_ref()
     }
 
     /// The columns that it reads, by their places in the provider's schema, ascending.
@@ -161,9 +216,14 @@ fn is_comparison(op: &Operator) -> bool {
 }
 
 /// The conjuncts of conditions, the cheap and safe ones first.
-pub(crate) fn compile(conditions: &[Arc<dyn PhysicalExpr>], schema: &Schema) -> Result<Vec<Conjunct>> {
+pub(crate) fn compile<'t>(
+    conditions: &[Arc<dyn PhysicalExpr>],
+    schema: &Schema,
+    type_of: impl Fn(usize) -> Option<&'t ColumnType>,
+) -> Result<Vec<Conjunct>> {
     let parts = conditions.iter().flat_map(|condition| split_conjunction(condition));
-    let mut conjuncts = parts.map(|part| Conjunct::new(part, schema)).collect::<Result<Vec<_>>>()?;
+    let mut conjuncts =
+        parts.map(|part| Conjunct::new(part, schema, &type_of)).collect::<Result<Vec<_>>>()?;
     // Stable: conditions that cost the same are evaluated as they were written.
     conjuncts.sort_by_key(|conjunct| (!conjunct.safe, conjunct.cost));
     Ok(conjuncts)
@@ -203,7 +263,7 @@ mod tests {
             compare("a", Operator::Eq, lit(1)),
             &schema(),
         );
-        let conjunct = Conjunct::new(&condition.unwrap(), &schema()).unwrap();
+        let conjunct = Conjunct::new(&condition.unwrap(), &schema(), |_| None).unwrap();
         assert_eq!(conjunct.columns(), [0, 2]);
         let a: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None, None]));
         let b: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(5), Some(6), None]));
@@ -223,7 +283,7 @@ mod tests {
             binary(text, Operator::And, number, &schema()).unwrap(),
             &schema(),
         );
-        let conjuncts = compile(&[both.unwrap()], &schema()).unwrap();
+        let conjuncts = compile(&[both.unwrap()], &schema(), |_| None).unwrap();
         let order: Vec<_> =
             conjuncts.iter().map(|conjunct| (conjunct.columns()[0], conjunct.is_safe())).collect();
         assert_eq!(order, [(0, true), (1, true), (0, false)]);
@@ -241,5 +301,21 @@ mod tests {
         assert!(matches!(classify(&remapped), Offered::Dynamic(_)));
         let nested = binary(remapped, Operator::Or, compare("a", Operator::Eq, lit(1)), &schema()).unwrap();
         assert!(matches!(classify(&nested), Offered::Refused));
+    }
+
+    #[test]
+    fn comparisons_with_literals_can_be_made_on_encoded_values() {
+        let new = |condition: &Arc<dyn PhysicalExpr>, column_type: ColumnType| {
+            EncodedComparison::new(condition, |_| Some(&column_type))
+        };
+        let flipped = binary(lit(5), Operator::Lt, col("a", &schema()).unwrap(), &schema()).unwrap();
+        let expected = EncodedComparison { column: 0, operator: Comparison::Gt, literal: Datum::Int32(5) };
+        assert_eq!(new(&flipped, ColumnType::Int32), Some(expected));
+        assert_eq!(new(&compare("a", Operator::Plus, lit(5)), ColumnType::Int32), None);
+        let float = BinaryExpr::new(col("b", &schema()).unwrap(), Operator::Eq, lit(0.5_f64));
+        let float: Arc<dyn PhysicalExpr> = Arc::new(float);
+        assert_eq!(new(&float, ColumnType::Float64), None, "-0 and NaN are ordered differently");
+        let both = compare("a", Operator::Eq, col("b", &schema()).unwrap());
+        assert_eq!(new(&both, ColumnType::Int64), None);
     }
 }

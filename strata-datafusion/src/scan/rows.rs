@@ -4,14 +4,22 @@
 //! columns are read for, stays as it is and a mask remembers who has passed: decoding a run of values is cheaper than
 //! picking nearly all of them. Once fewer than half are left, or a condition could fail on rows already ruled out, the
 //! base shrinks to the rows of the mask, and further columns are read for these only.
+//!
+//! In a frozen segment a comparison of a column with a literal is made on the encoded values where the encoding allows,
+//! and the column is not decoded for it.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
 use datafusion::arrow::compute::{and, filter};
-use datafusion::error::Result;
-use strata_core::heap::column::Selection;
+use datafusion::error::{DataFusionError, Result};
+use strata_core::heap::SegmentView;
+use strata_core::heap::column::{ColumnBlock, Selection};
 
 use super::filters::Conjunct;
-use super::source::{Place, ScanSource};
+use super::source::{Live, Place, ScanSource, to_mask};
+use crate::scalar::engine_error;
 
 /// Some rows, and what has been read of them.
 pub(crate) struct Rows<'a> {
@@ -19,16 +27,33 @@ pub(crate) struct Rows<'a> {
     place: Place<'a>,
     base: Selection,
     mask: Option<BooleanArray>,
+    /// The block of the rows' segment and the slots that the base was taken from.
+    encoded: Option<(Arc<ColumnBlock>, Range<u32>)>,
     /// By place in the provider's schema; for the rows of the base.
     arrays: Vec<Option<ArrayRef>>,
     /// Bytes of Arrow buffers read.
-    pub(crate) bytes_read: usize,
+    bytes_read: usize,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn new(source: &'a ScanSource, place: Place<'a>, base: Selection) -> Self {
+    /// Rows one by one.
+    pub(crate) fn listed(source: &'a ScanSource, place: Place<'a>, base: Selection) -> Self {
         let arrays = vec![None; source.columns.len()];
-        Self { source, place, base, mask: None, arrays, bytes_read: 0 }
+        Self { source, place, base, mask: None, encoded: None, arrays, bytes_read: 0 }
+    }
+
+    /// The live rows of a range of a segment's slots.
+    pub(crate) fn of_range(
+        source: &'a ScanSource,
+        segment: &'a SegmentView,
+        range: Range<u32>,
+    ) -> Result<Self> {
+        let range = range.start..range.end.min(segment.slots());
+        let Live { selection, mask } = source.live(segment, range.clone())?;
+        let mut rows = Self::listed(source, Place::Segment(segment), selection);
+        rows.encoded = source.block(segment)?.map(|block| (block, range));
+        rows.mask = mask;
+        Ok(rows)
     }
 
     /// How many rows are left.
@@ -41,8 +66,13 @@ impl<'a> Rows<'a> {
         if self.mask.is_some() && !conjunct.is_safe() {
             self.shrink(|column| conjunct.columns().contains(&column) || needed(column))?;
         }
-        let arrays = self.load(conjunct.columns())?;
-        let passed = conjunct.evaluate(arrays, self.base.len())?;
+        let passed = match self.compare_encoded(conjunct)? {
+            Some(passed) => passed,
+            None => {
+                let arrays = self.load(conjunct.columns())?;
+                conjunct.evaluate(arrays, self.base.len())?
+            }
+        };
         self.arrays
             .iter_mut()
             .enumerate()
@@ -64,7 +94,32 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The values of columns for the rows that are left.
+    /// Which rows of the base pass, if that can be told from the encoded values. Not tried where few rows are left, or
+    /// the column has been decoded.
+    fn compare_encoded(&self, conjunct: &Conjunct) -> Result<Option<BooleanArray>> {
+        let (Some(comparison), Some((block, range))) = (conjunct.comparison(), &self.encoded) else {
+            return Ok(None);
+        };
+        let is_decoded = self.arrays.get(comparison.column).is_some_and(Option::is_some);
+        if is_decoded || self.base.len() * 4 < range.len() {
+            return Ok(None);
+        }
+        let Some(column) = self.source.column(comparison.column) else { return Ok(None) };
+        let words = block.filter(column, comparison.operator, &comparison.literal, range.clone());
+        let Some(words) = words.map_err(engine_error)? else { return Ok(None) };
+        Ok(Some(match &self.base {
+            Selection::Range(_) => to_mask(words, range.len()),
+            Selection::Slots(slots) => {
+                let passes = |slot: &u32| {
+                    let place = slot.saturating_sub(range.start);
+                    words.get(place as usize / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+                };
+                slots.iter().map(|slot| Some(passes(slot))).collect()
+            }
+        }))
+    }
+
+    /// The values of columns for the rows that are left, and the bytes read.
     pub(crate) fn finish(mut self, columns: &[usize]) -> Result<(Vec<ArrayRef>, usize)> {
         let arrays = self.load(columns)?;
         let arrays = match &self.mask {
@@ -90,9 +145,9 @@ impl<'a> Rows<'a> {
             }
         }
         let loaded = columns.iter().map(|column| self.arrays.get(*column).cloned().flatten());
-        loaded.collect::<Option<_>>().ok_or_else(|| {
-            datafusion::error::DataFusionError::Internal("a scan reads a column that the table lacks".into())
-        })
+        loaded
+            .collect::<Option<_>>()
+            .ok_or_else(|| DataFusionError::Internal("a scan reads a column that the table lacks".into()))
     }
 
     /// Makes the base the rows that are left.

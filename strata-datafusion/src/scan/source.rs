@@ -4,15 +4,18 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::{ArrayRef, UInt64Array};
+use datafusion::arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::PhysicalExpr;
 use strata_core::heap::column::{ColumnBlock, Selection};
 use strata_core::heap::{Image, SegmentView};
 use strata_core::ids::{ColumnId, RowId};
 use strata_core::row::{Column, ColumnBuilder, RowView, Schema};
 use strata_core::table::TableView;
 
+use super::filters::{Conjunct, compile};
 use crate::pruning::{Pruner, ZoneColumn, Zones};
 use crate::scalar::engine_error;
 use crate::session::CancelHandle;
@@ -87,6 +90,11 @@ impl ScanSource {
         }
     }
 
+    /// Conditions in terms of the provider's schema, made ready to be evaluated.
+    pub(crate) fn compile(&self, conditions: &[Arc<dyn PhysicalExpr>]) -> Result<Vec<Conjunct>> {
+        compile(conditions, &self.schema, |place| self.column(place).map(|column| &column.column_type))
+    }
+
     /// Whether the statement's own transaction has written to the table.
     pub(crate) fn has_own_writes(&self) -> bool {
         self.has_own_writes
@@ -108,24 +116,14 @@ impl ScanSource {
         }
     }
 
-    /// The slots of a range, which starts at a group, that the statement sees and whose groups are kept.
-    pub(crate) fn live(
-        &self,
-        segment: &SegmentView,
-        range: Range<u32>,
-        kept: &GroupSet,
-    ) -> Result<Selection> {
+    /// The slots of a range, which starts at a multiple of 64, that the statement sees.
+    pub(crate) fn live(&self, segment: &SegmentView, range: Range<u32>) -> Result<Live> {
         let range = range.start..range.end.min(segment.slots());
         let is_sparse = matches!(segment.image(), Image::Column(image) if image.rows() < image.slots());
-        let is_whole = !is_sparse && !self.has_own_writes && segment.has_no_marks();
-        if is_whole && kept.has_all(&range) {
-            return Ok(Selection::Range(range));
+        if !is_sparse && !self.has_own_writes && segment.has_no_marks() {
+            return Ok(Live { selection: Selection::Range(range), mask: None });
         }
-        let mut words = if is_whole {
-            full_words(range.len())
-        } else {
-            segment.visible(range.clone()).map_err(engine_error)?
-        };
+        let mut words = segment.visible(range.clone()).map_err(engine_error)?;
         if is_sparse
             && let Some(block) = self.block(segment)?
             && let Some(presence) = block.presence()
@@ -137,12 +135,7 @@ impl ScanSource {
         if self.has_own_writes {
             self.clear_own_marked(segment, &range, &mut words);
         }
-        kept.clear_dropped(&range, &mut words);
-        let count: usize = words.iter().map(|word| word.count_ones() as usize).sum();
-        if count == range.len() {
-            return Ok(Selection::Range(range));
-        }
-        Ok(Selection::Slots(set_bits(&words, range.start, count)))
+        Ok(Live::new(range, words, !is_sparse))
     }
 
     fn clear_own_marked(&self, segment: &SegmentView, range: &Range<u32>, words: &mut [u64]) {
@@ -316,31 +309,49 @@ impl GroupSet {
         groups.filter(|group| !self.keeps(*group)).map(rows).sum()
     }
 
-    fn has_all(&self, range: &Range<u32>) -> bool {
-        self.kept.is_none() || self.dropped_rows(range) == 0
-    }
-
-    fn clear_dropped(&self, range: &Range<u32>, words: &mut [u64]) {
+    /// The next rows from `start` on, up to `end`, whose groups are kept: at most a chunk.
+    pub(crate) fn next_run(&self, start: u32, end: u32) -> Option<Range<u32>> {
         if self.kept.is_none() {
-            return;
+            return (start < end).then(|| start..end.min(start + CHUNK_ROWS));
         }
-        for (place, word) in words.iter_mut().enumerate() {
-            if !self.keeps(range.start / GROUP_ROWS + place as u32 / (GROUP_ROWS / 64)) {
-                *word = 0;
-            }
+        let mut group = start / GROUP_ROWS;
+        while group * GROUP_ROWS < end && !self.keeps(group) {
+            group += 1;
         }
+        let first = start.max(group * GROUP_ROWS);
+        let mut last = first;
+        while last < end && last - first < CHUNK_ROWS && self.keeps(last / GROUP_ROWS) {
+            last = (last / GROUP_ROWS + 1) * GROUP_ROWS;
+        }
+        (first < end).then(|| first..last.min(end))
     }
 }
 
-/// Words with the first `count` bits set.
-fn full_words(count: usize) -> Vec<u64> {
-    let mut words = vec![u64::MAX; count.div_ceil(64)];
-    if let Some(last) = words.last_mut()
-        && !count.is_multiple_of(64)
-    {
-        *last = (1 << (count % 64)) - 1;
+/// Rows of a segment that the statement sees: those of the selection, less those not in the mask.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) selection: Selection,
+    pub(crate) mask: Option<BooleanArray>,
+}
+
+impl Live {
+    /// The rows whose bits are set. Where nearly all are, and all can be read, that is cheaper than picking them.
+    fn new(range: Range<u32>, words: Vec<u64>, is_dense: bool) -> Self {
+        let count: usize = words.iter().map(|word| word.count_ones() as usize).sum();
+        if count == range.len() {
+            return Self { selection: Selection::Range(range), mask: None };
+        }
+        if is_dense && count * 2 >= range.len() {
+            let mask = Some(to_mask(words, range.len()));
+            return Self { selection: Selection::Range(range), mask };
+        }
+        Self { selection: Selection::Slots(set_bits(&words, range.start, count)), mask: None }
     }
-    words
+}
+
+/// The first `count` bits of words as an array.
+pub(crate) fn to_mask(words: Vec<u64>, count: usize) -> BooleanArray {
+    BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(words), 0, count), None)
 }
 
 /// The places of the set bits, the first one counting as `start`.
@@ -361,25 +372,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dropped_groups_are_cleared_and_counted() {
+    fn runs_of_kept_groups_are_read_and_the_others_counted() {
+        let all = GroupSet::default();
+        assert_eq!(all.next_run(8192, 65_536), Some(8192..16_384));
+        assert_eq!(all.next_run(8192, 9000), Some(8192..9000));
+        assert_eq!(all.next_run(9000, 9000), None);
         let mut kept = GroupSet::default();
-        assert!(kept.has_all(&(0..65_536)));
-        let mut flags = vec![true; 10];
+        let mut flags = vec![true; 20];
         flags[8] = false;
         kept.intersect(flags);
-        kept.intersect(vec![true, true, true, true, true, true, true, true, true, false]);
-        let range = 8192..9500;
-        assert!(kept.has_all(&(0..8192)) && !kept.has_all(&range));
-        assert_eq!(kept.dropped_rows(&range), 1308);
-        let mut words = full_words(range.len());
-        kept.clear_dropped(&range, &mut words);
-        assert!(words.iter().all(|word| *word == 0));
-        assert_eq!(kept.dropped_rows(&(8192..10_300)), 2048);
+        kept.intersect((0..20).map(|group| group != 9).collect());
+        assert_eq!(kept.next_run(0, 20_000), Some(0..8192));
+        assert_eq!(kept.next_run(8192, 20_000), Some(10_240..18_432));
+        assert_eq!(kept.next_run(18_432, 20_000), Some(18_432..20_000));
+        assert_eq!(kept.next_run(5120, 9500), Some(5120..8192));
+        assert_eq!(kept.next_run(8192, 9500), None);
+        assert_eq!((kept.dropped_rows(&(0..20_000)), kept.dropped_rows(&(8192..9500))), (2048, 1308));
     }
 
     #[test]
-    fn set_bits_are_slots() {
-        let words = full_words(70);
-        assert_eq!(set_bits(&words, 64, 70), (64..134).collect::<Vec<_>>());
+    fn few_live_rows_are_picked_and_many_are_masked() {
+        let few = Live::new(64..192, vec![0b1010, 1 << 63], true);
+        assert_eq!((few.selection, few.mask), (Selection::Slots(vec![65, 67, 191]), None));
+        let many = Live::new(64..134, vec![u64::MAX - 1, 0b11_1111], true);
+        assert_eq!(many.selection, Selection::Range(64..134));
+        let mask = many.mask.expect("one row is missing");
+        assert_eq!((mask.len(), mask.true_count(), mask.value(0)), (70, 69, false));
+        let absent = Live::new(64..134, vec![u64::MAX - 1, 0b11_1111], false);
+        assert_eq!(absent.selection, Selection::Slots((65..134).collect()));
+        assert_eq!(Live::new(0..3, vec![7], false).selection, Selection::Range(0..3));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
@@ -17,10 +17,10 @@ use futures::stream::try_unfold;
 use strata_core::heap::SegmentView;
 use strata_core::heap::column::{ColumnBlock, Selection};
 
-use super::filters::{Conjunct, compile, is_true};
+use super::filters::{Conjunct, is_true};
 use super::queue::{Feed, Morsel, Queue};
 use super::rows::Rows;
-use super::source::{CHUNK_ROWS, GroupSet, Place, ScanSource};
+use super::source::{GroupSet, Place, ScanSource};
 use crate::pruning::Pruner;
 
 /// A dynamic filter that has been tried on so many rows …
@@ -117,7 +117,7 @@ struct Scanner {
 
 impl Scanner {
     fn new(job: Job, feed: Feed, metrics: ScanMetrics) -> Result<Self> {
-        let conjuncts = compile(&job.filters, &job.source.schema)?;
+        let conjuncts = job.source.compile(&job.filters)?;
         let static_filter = datafusion::physical_expr::conjunction_opt(job.filters.iter().cloned());
         let pruner = static_filter.and_then(|filter| Pruner::new(&filter, &job.source.schema));
         let dynamic = job.dynamic.iter().map(|filter| DynamicFilter::new(Arc::clone(filter))).collect();
@@ -131,7 +131,7 @@ impl Scanner {
         if let Some(batch) = self.output.next() {
             return Ok(self.give(batch));
         }
-        self.job.source.cancel.check().map_err(datafusion::error::DataFusionError::from)?;
+        self.job.source.cancel.check().map_err(DataFusionError::from)?;
         if self.current.is_none() {
             let Some(morsel) = self.feed.next() else {
                 return match self.output.finish()? {
@@ -212,33 +212,27 @@ impl Scanner {
     /// Reads the next rows of the current morsel into the output.
     fn read_chunk(&mut self) -> Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        let range = current.next..current.end.min(current.next + CHUNK_ROWS);
-        let source = Arc::clone(&self.job.source);
-        let (place, selection) = match &current.morsel {
-            Morsel::Own(places) => (Place::Own(source.own_rows()), listed(places, &range)),
-            Morsel::Slots(segment, _) | Morsel::Rows(segment, _) => {
-                let segment: &SegmentView = &source.segments[*segment];
-                let selection = match &current.morsel {
-                    // The index has shown that these are visible.
-                    Morsel::Rows(_, slots) => listed(slots, &range),
-                    _ => source.live(segment, range.clone(), &current.kept)?,
-                };
-                (Place::Segment(segment), selection)
-            }
+        let Some(range) = current.kept.next_run(current.next, current.end) else {
+            self.current = None;
+            return Ok(());
         };
         current.next = range.end;
-        if current.next >= current.end {
-            self.current = None;
-        }
-        if !selection.is_empty() {
-            self.read_rows(&source, place, selection)?;
-        }
-        Ok(())
+        let source = Arc::clone(&self.job.source);
+        let rows = match &current.morsel {
+            Morsel::Slots(segment, _) => Rows::of_range(&source, segment_at(&source, *segment)?, range)?,
+            // The index has shown that these are visible.
+            Morsel::Rows(segment, slots) => {
+                Rows::listed(&source, Place::Segment(segment_at(&source, *segment)?), listed(slots, &range))
+            }
+            Morsel::Own(places) => {
+                Rows::listed(&source, Place::Own(source.own_rows()), listed(places, &range))
+            }
+        };
+        if rows.count() > 0 { self.read_rows(rows) } else { Ok(()) }
     }
 
-    fn read_rows(&mut self, source: &ScanSource, place: Place<'_>, selection: Selection) -> Result<()> {
-        self.metrics.rows_read.add(selection.len());
-        let mut rows = Rows::new(source, place, selection);
+    fn read_rows(&mut self, mut rows: Rows<'_>) -> Result<()> {
+        self.metrics.rows_read.add(rows.count());
         let projection = Arc::clone(&self.job.projection);
         let row_level = self.dynamic.iter().filter(|filter| filter.is_row_level());
         let late: Vec<&Conjunct> = row_level.flat_map(|filter| &filter.conjuncts).collect();
@@ -272,6 +266,13 @@ impl Scanner {
         self.metrics.bytes_read.add(bytes_read);
         self.output.push(arrays, count)
     }
+}
+
+fn segment_at(source: &ScanSource, place: usize) -> Result<&SegmentView> {
+    source
+        .segments
+        .get(place)
+        .ok_or_else(|| DataFusionError::Internal(format!("the scan has no segment {place}")))
 }
 
 /// A part of a list of places.
@@ -311,7 +312,7 @@ impl DynamicFilter {
             return Ok(());
         }
         self.pruner = Pruner::new(&now, &source.schema);
-        self.conjuncts = compile(&[now], &source.schema)?;
+        self.conjuncts = source.compile(&[now])?;
         Ok(())
     }
 
