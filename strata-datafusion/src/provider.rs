@@ -17,7 +17,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_plan::ExecutionPlan;
 use strata_core::catalog::TableDef;
-use strata_core::ids::{SchemaVersion, TableId};
+use strata_core::ids::{RowId, SchemaVersion, TableId};
 use strata_core::row::{Column, arrow_type};
 use strata_core::table::ReadView;
 
@@ -36,12 +36,22 @@ pub struct StatementContext {
     pub view: ReadView,
     /// Ends the statement's scans.
     pub cancel: CancelHandle,
+    /// Of this table, read with RowIds, only these rows, ascending.
+    pub(crate) target_rows: Option<(TableId, Arc<[RowId]>)>,
 }
 
 impl StatementContext {
     /// The context of a statement that reads `view`.
     pub fn new(view: ReadView) -> Self {
-        Self { view, cancel: CancelHandle::default() }
+        Self { view, cancel: CancelHandle::default(), target_rows: None }
+    }
+
+    /// Restricts the scan of a DML statement's target to these rows.
+    pub(crate) fn with_target_rows(mut self, table: TableId, mut rows: Vec<RowId>) -> Self {
+        rows.sort_unstable();
+        rows.dedup();
+        self.target_rows = Some((table, rows.into()));
+        self
     }
 
     /// With a handle that cancels the statement.
@@ -104,6 +114,16 @@ impl StrataTable {
     /// The table's id.
     pub fn id(&self) -> TableId {
         self.id
+    }
+
+    /// The rows that the statement restricts its target to.
+    fn target_rows(&self, state: &dyn Session) -> Option<Arc<[RowId]>> {
+        if !self.columns.contains(&ColumnSource::RowId) {
+            return None;
+        }
+        let context = state.config().get_extension::<StatementContext>()?;
+        let (table, rows) = context.target_rows.as_ref()?;
+        (*table == self.id).then(|| Arc::clone(rows))
     }
 
     /// What the statement reads of the table.
@@ -177,6 +197,7 @@ impl TableProvider for StrataTable {
             filters: conditions,
             fetch: limit,
             target_partitions: state.config().target_partitions(),
+            rows: self.target_rows(state),
         };
         Ok(Arc::new(StrataScanExec::plan(request)?))
     }

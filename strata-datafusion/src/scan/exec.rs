@@ -35,6 +35,8 @@ use datafusion::physical_plan::{
 };
 use parking_lot::Mutex;
 
+use strata_core::ids::RowId;
+
 use super::filters::{Offered, classify, remap};
 use super::index::{self, Found};
 use super::queue::{Feed, Queue, SMALL_MORSEL_SLOTS, rows_of, whole_table};
@@ -53,6 +55,8 @@ pub(crate) struct ScanRequest {
     pub(crate) filters: Vec<Arc<dyn PhysicalExpr>>,
     pub(crate) fetch: Option<usize>,
     pub(crate) target_partitions: usize,
+    /// Only these rows, ascending: those that a DML statement evaluates again.
+    pub(crate) rows: Option<Arc<[RowId]>>,
 }
 
 /// A scan of one table at one snapshot.
@@ -74,8 +78,11 @@ pub struct StrataScanExec {
 impl StrataScanExec {
     /// Plans a scan, looking rows up in an index where that is the way.
     pub(crate) fn plan(request: ScanRequest) -> Result<Self> {
-        let ScanRequest { source, projection, filters, fetch, target_partitions } = request;
-        let found = index::find(&source, &filters)?;
+        let ScanRequest { source, projection, filters, fetch, target_partitions, rows } = request;
+        let found = match rows {
+            Some(rows) => Some(Found { index: "_rowid".to_owned(), rows }),
+            None => index::find(&source, &filters)?,
+        };
         let partitions = if found.is_some() { 1 } else { partitions_of(&source, target_partitions) };
         let schema = Arc::new(source.schema.project(&projection)?);
         Ok(Self {
