@@ -4,7 +4,7 @@
 //! position in the stream of frames. Batch headers, padding, segments and epochs do not count, so positions only
 //! grow, over the whole life of a database.
 //!
-//! **Layout.** A folder of segment files of fixed size (`docs/format/journal.md` has the byte tables). A segment is
+//! **Layout.** A folder of segment files (`docs/format/journal.md` has the byte tables). A segment is
 //! a header page, then batches. A batch carries a piece of the stream of at most 1 MiB, begins on a 4 KiB boundary
 //! and is never rewritten; a record may span batches and segments. A batch is chained to the one before it by
 //! position and checksum, and tells in `durable` what was known to be synced when it was written.
@@ -42,6 +42,7 @@ mod shared;
 mod space;
 mod store;
 mod sync_thread;
+mod walk;
 mod window;
 mod writer;
 

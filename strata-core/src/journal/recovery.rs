@@ -5,15 +5,14 @@
 //! The files that matter begin with the last one whose first position is at or below the wanted start; what lies
 //! before are leftovers of a truncation. From there the stream is walked epoch by epoch.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::journal::batch::{ALIGNMENT, BatchAt, BatchHeader, HEADER_BYTES, read_batch};
-use crate::journal::record::Assembler;
 use crate::journal::segment::{Cut, SegmentHeader, parse_file_name};
+use crate::journal::walk::{Extent, Stop, TailBatch, Walk};
 use crate::journal::window::Window;
 use crate::vfs::{File, OpenMode, Vfs};
 
@@ -22,25 +21,25 @@ pub(super) struct SegmentFile {
     pub path: PathBuf,
     pub file: Arc<dyn File>,
     pub header: SegmentHeader,
-    header_checksum: u32,
+    pub header_checksum: u32,
 }
 
 impl SegmentFile {
-    fn damaged(&self, offset: u64, detail: impl Into<String>) -> Error {
+    pub fn damaged(&self, offset: u64, detail: impl Into<String>) -> Error {
         Error::Corrupt { file: self.path.display().to_string(), offset, detail: detail.into() }
     }
 
-    fn window(&self) -> Window {
+    pub fn window(&self) -> Window {
         Window::new(Arc::clone(&self.file))
     }
 
-    fn read<'a>(&self, window: &'a mut Window, offset: u64) -> Result<BatchAt<'a>> {
+    pub fn read<'a>(&self, window: &'a mut Window, offset: u64) -> Result<BatchAt<'a>> {
         read_batch(window, offset, self.header.epoch, self.header.segment)
             .map_err(|source| Error::io("read", &self.path, source))
     }
 
     /// The stream position of the segment's first batch, if it is known.
-    fn first_position(&self) -> Result<Option<Lsn>> {
+    pub fn first_position(&self) -> Result<Option<Lsn>> {
         if let Some(cut) = self.header.cut {
             return Ok(Some(cut.position));
         }
@@ -54,28 +53,6 @@ impl SegmentFile {
             .filter(|(batch, _)| (batch.epoch, batch.segment) == (self.header.epoch, self.header.segment))
             .map(|(batch, _)| batch.position))
     }
-}
-
-/// The batches of one segment that belong to the stream, up to a limit.
-pub(super) struct Extent {
-    pub path: PathBuf,
-    pub file: Arc<dyn File>,
-    pub epoch: u64,
-    pub segment: u64,
-    /// Batches stand from the header page up to here.
-    pub end_offset: u64,
-    /// The stream position at which this segment's epoch is cut.
-    pub limit: Lsn,
-}
-
-/// A kept batch that is not known to be durable.
-pub(super) struct TailBatch {
-    pub path: PathBuf,
-    pub file: Arc<dyn File>,
-    pub offset: u64,
-    pub bytes: u64,
-    position: Lsn,
-    end: Lsn,
 }
 
 /// A segment of an earlier opening, for truncation.
@@ -295,154 +272,4 @@ fn find_proof(run: &[SegmentFile], stop: &Stop<'_>, torn_at: Lsn) -> Result<Opti
         }
     }
     Ok(None)
-}
-
-/// The first place that does not continue the stream.
-struct Stop<'a> {
-    file: &'a SegmentFile,
-    index: usize,
-    offset: u64,
-    /// Nothing was written there.
-    absent: bool,
-    detail: &'static str,
-    /// What a search for later batches may pass over.
-    bytes: u64,
-}
-
-struct Walk {
-    /// The stream position of the batch that is wanted next.
-    position: Lsn,
-    /// The checksum it must be chained to; unknown for the first one that is read.
-    previous: Option<u32>,
-    assembler: Assembler,
-    boundary_checksum: u32,
-    extents: Vec<Extent>,
-    tail: VecDeque<TailBatch>,
-    durable: Lsn,
-}
-
-impl Walk {
-    fn new(files: &[SegmentFile], start: Lsn) -> Result<Self> {
-        let first = files.first();
-        let position = first.map(SegmentFile::first_position).transpose()?.flatten().unwrap_or(start);
-        Ok(Self {
-            position,
-            previous: first.and_then(|file| file.header.cut.map(|_| file.header_checksum)),
-            assembler: Assembler::new(start, false),
-            boundary_checksum: 0,
-            extents: Vec::new(),
-            tail: VecDeque::new(),
-            durable: Lsn::new(0),
-        })
-    }
-
-    /// Walks the segments of one epoch up to its limit; `None` when the limit was reached.
-    fn run<'a>(&mut self, files: &'a [SegmentFile], limit: Option<Cut>) -> Result<Option<Stop<'a>>> {
-        let limit = limit.map_or(Lsn::new(u64::MAX), |cut| cut.position);
-        for (index, file) in files.iter().enumerate() {
-            let mut window = file.window();
-            let mut offset = ALIGNMENT;
-            let stop = loop {
-                if self.position >= limit {
-                    break None;
-                }
-                match file.read(&mut window, offset)? {
-                    BatchAt::Intact { header, checksum, payload } if self.continues(&header) => {
-                        self.take(file, offset, limit, (header, checksum, payload))?;
-                        offset += header.total_bytes();
-                    }
-                    found => break Some(Stop::new(file, index, offset, &found)),
-                }
-            };
-            self.push_extent(file, offset, limit);
-            let Some(stop) = stop else { return Ok(None) };
-            let Some(next) = files.get(index + 1) else { return Ok(Some(stop)) };
-            let mut window = next.window();
-            match next.read(&mut window, ALIGNMENT)? {
-                BatchAt::Intact { header, .. } if self.continues(&header) => {}
-                found @ BatchAt::Broken { .. } if stop.absent => {
-                    return Ok(Some(Stop::new(next, index + 1, ALIGNMENT, &found)));
-                }
-                _ => return Ok(Some(stop)),
-            }
-        }
-        Ok(None)
-    }
-
-    fn continues(&self, header: &BatchHeader) -> bool {
-        header.position == self.position && self.previous.is_none_or(|previous| previous == header.previous)
-    }
-
-    fn take(
-        &mut self,
-        file: &SegmentFile,
-        offset: u64,
-        limit: Lsn,
-        (header, checksum, payload): (BatchHeader, u32, &[u8]),
-    ) -> Result<()> {
-        let kept = usize::try_from(limit.get().saturating_sub(header.position.get())).unwrap_or(usize::MAX);
-        let payload = payload.get(..kept).unwrap_or(payload);
-        self.assembler
-            .feed(header.position, payload, |_| ())
-            .map_err(|_| file.damaged(offset, "a record's length exceeds what a writer writes"))?;
-        let end = header.end();
-        let boundary = self.assembler.boundary();
-        if header.position < boundary && boundary <= end {
-            self.boundary_checksum = checksum;
-        }
-        if header.durable > self.durable {
-            self.durable = header.durable;
-            while self.tail.front().is_some_and(|batch| batch.end <= self.durable) {
-                self.tail.pop_front();
-            }
-        }
-        self.tail.push_back(TailBatch {
-            path: file.path.clone(),
-            file: Arc::clone(&file.file),
-            offset,
-            bytes: header.total_bytes(),
-            position: header.position,
-            end,
-        });
-        self.position = end;
-        self.previous = Some(checksum);
-        Ok(())
-    }
-
-    fn push_extent(&mut self, file: &SegmentFile, end_offset: u64, limit: Lsn) {
-        if end_offset > ALIGNMENT {
-            self.extents.push(Extent {
-                path: file.path.clone(),
-                file: Arc::clone(&file.file),
-                epoch: file.header.epoch,
-                segment: file.header.segment,
-                end_offset,
-                limit,
-            });
-        }
-    }
-
-    /// Goes on behind a cut: what the older epoch holds beyond it is dead.
-    fn enter_epoch(&mut self, cut: Cut, first: Option<&SegmentFile>) -> Result<()> {
-        let Some(first) = first else { return Ok(()) };
-        if self.assembler.boundary() != cut.position || self.boundary_checksum != cut.checksum {
-            return Err(first.damaged(0, "the cut that it names does not fit the epoch before it"));
-        }
-        self.position = cut.position;
-        self.previous = Some(first.header_checksum);
-        self.boundary_checksum = 0;
-        self.tail.clear();
-        Ok(())
-    }
-}
-
-impl<'a> Stop<'a> {
-    fn new(file: &'a SegmentFile, index: usize, offset: u64, found: &BatchAt<'_>) -> Self {
-        let (absent, detail, bytes) = match found {
-            BatchAt::Absent => (true, "a batch is missing", ALIGNMENT),
-            BatchAt::Broken { detail, bytes } => (false, *detail, *bytes),
-            BatchAt::Intact { .. } => (false, "the batch does not continue the one before it", ALIGNMENT),
-        };
-        Self { file, index, offset, absent, detail, bytes }
-    }
 }

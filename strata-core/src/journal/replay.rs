@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::journal::batch::{ALIGNMENT, BatchAt, read_batch};
 use crate::journal::record::{Assembler, Record};
-use crate::journal::recovery::Extent;
+use crate::journal::walk::Extent;
 use crate::journal::window::Window;
 
 /// The records from the start up to the end that recovery found. After an error it yields nothing more.

@@ -96,6 +96,8 @@ pub(super) struct Segment {
     pub number: u64,
     pub path: PathBuf,
     pub file: Arc<dyn File>,
+    /// How far batches may reach: the file's length, in whole pages.
+    pub bytes: u64,
     /// The checksum of its header: what an epoch's first batch is chained to.
     pub header_checksum: u32,
 }
@@ -150,7 +152,9 @@ impl Segment {
         file.write_at(0, &page).map_err(failed("write journal segment header"))?;
         file.sync().map_err(failed("sync journal segment"))?;
         vfs.sync_dir(dir).map_err(failed("sync the folder of"))?;
-        Ok(Self { number: header.segment, path: path.to_owned(), file, header_checksum })
+        let (number, path) = (header.segment, path.to_owned());
+        let bytes = filled / ALIGNMENT * ALIGNMENT;
+        Ok(Self { number, path, file, bytes, header_checksum })
     }
 }
 

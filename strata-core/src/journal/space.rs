@@ -26,6 +26,8 @@ pub(super) struct Space {
     pub pool: Option<MemoryPool>,
     pub free: AtomicU64,
     pub promised: AtomicU64,
+    /// Below this much in `free` a spare segment is wanted: half of the active one.
+    pub low_water: AtomicU64,
     pub ready: Mutex<VecDeque<Segment>>,
     /// Held while a segment is made.
     pub preparer: Mutex<Preparer>,
@@ -61,13 +63,18 @@ impl Space {
         let segment =
             Segment::prepare(&*self.vfs, &self.dir, header, recycled.as_deref(), self.segment_bytes)?;
         preparer.next_segment += 1;
-        self.free.fetch_add(self.segment_bytes - ALIGNMENT, Ordering::SeqCst);
+        self.free.fetch_add(segment.bytes - ALIGNMENT, Ordering::SeqCst);
         self.ready.lock().push_back(segment);
         Ok(())
     }
 
-    pub fn has_spare(&self) -> bool {
+    fn has_spare(&self) -> bool {
         !self.ready.lock().is_empty()
+    }
+
+    /// Whether the active segment is more than half full and none stands behind it.
+    pub fn wants_spare(&self) -> bool {
+        self.free.load(Ordering::SeqCst) < self.low_water.load(Ordering::SeqCst) && !self.has_spare()
     }
 
     /// The next segment to write to.

@@ -11,14 +11,18 @@ use crate::ids::Lsn;
 use crate::journal::batch::{ALIGNMENT, HEADER_BYTES};
 use crate::journal::options::JournalOptions;
 use crate::journal::record::{FRAME_BYTES, MAX_RECORD_BYTES};
-use crate::journal::recovery::{Recovered, TailBatch, recover};
+use crate::journal::recovery::{Recovered, recover};
 use crate::journal::replay::Replay;
 use crate::journal::segment::{Segment, SegmentHeader};
 use crate::journal::shared::{ClosedSegment, Pending, Shared, SharedRef, Sleeper};
 use crate::journal::space::{JournalSpace, Preparer, Space};
 use crate::journal::sync_thread::Threads;
+use crate::journal::walk::TailBatch;
 use crate::journal::writer::Writer;
 use crate::vfs::{OpenMode, Vfs};
+
+/// An epoch begins in a short segment: opening waits for it to be filled.
+const FIRST_BYTES: u64 = 1 << 20;
 
 /// An open journal. See the module doc.
 ///
@@ -66,7 +70,8 @@ impl Journal {
             segment: recovered.next_segment,
             cut: Some(recovered.cut),
         };
-        let active = Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref(), segment_bytes)?;
+        let active =
+            Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref(), segment_bytes.min(FIRST_BYTES))?;
         let end = recovered.cut.position;
         let shared = Arc::new(Shared::begin(vfs, dir, &options, active, &recovered));
         let replay = Replay::new(recovered.extents, start, end);
@@ -220,12 +225,12 @@ impl Shared {
             next_segment: recovered.next_segment + 1,
             recycled: Vec::new(),
         };
+        let active_bytes = active.bytes;
         let writer = Writer {
             previous: active.header_checksum,
             active,
             offset: ALIGNMENT,
             epoch: recovered.next_epoch,
-            segment_bytes,
             position: end,
             buffer: vec![0; HEADER_BYTES],
         };
@@ -239,7 +244,8 @@ impl Shared {
                 dir: dir.to_owned(),
                 segment_bytes,
                 pool: options.pool.clone(),
-                free: AtomicU64::new(segment_bytes - ALIGNMENT),
+                free: AtomicU64::new(active_bytes - ALIGNMENT),
+                low_water: AtomicU64::new(active_bytes / 2),
                 promised: AtomicU64::new(0),
                 ready: Mutex::default(),
                 preparer: Mutex::new(preparer),

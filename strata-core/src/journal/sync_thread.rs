@@ -101,7 +101,7 @@ fn run_sync(shared: &Shared, on_durable: &OnDurable) {
 
 fn run_prepare(shared: &Shared) {
     while !shared.stopping.load(Ordering::SeqCst) {
-        if wants_spare(shared)
+        if shared.space.wants_spare()
             && let Err(error) = shared.space.prepare_spare()
         {
             // The same failure meets the reservation that needs the segment, and is reported there.
@@ -109,12 +109,6 @@ fn run_prepare(shared: &Shared) {
             shared.prepare_thread.sleep(|| shared.stopping.load(Ordering::SeqCst));
             continue;
         }
-        shared.prepare_thread.sleep(|| shared.stopping.load(Ordering::SeqCst) || wants_spare(shared));
+        shared.prepare_thread.sleep(|| shared.stopping.load(Ordering::SeqCst) || shared.space.wants_spare());
     }
-}
-
-/// Whether the active segment is more than half full and none stands behind it.
-fn wants_spare(shared: &Shared) -> bool {
-    let half = shared.space.segment_bytes / 2;
-    shared.space.free.load(Ordering::SeqCst) < half && !shared.space.has_spare()
 }

@@ -1,5 +1,7 @@
 //! Writing batches to the active segment.
 
+use std::sync::atomic::Ordering;
+
 use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::journal::batch::{ALIGNMENT, BatchHeader, HEADER_BYTES, MAX_BATCH_BYTES};
@@ -12,7 +14,6 @@ pub(super) struct Writer {
     /// Where the next batch begins.
     pub offset: u64,
     pub epoch: u64,
-    pub segment_bytes: u64,
     /// The stream position of the next batch.
     pub position: Lsn,
     /// The checksum that the next batch is chained to.
@@ -29,10 +30,10 @@ impl Writer {
         let end = buffer.len();
         let mut at = HEADER_BYTES;
         while at < end {
-            let mut room = self.segment_bytes.saturating_sub(self.offset);
+            let mut room = self.active.bytes.saturating_sub(self.offset);
             if room < ALIGNMENT {
                 self.switch(shared)?;
-                room = self.segment_bytes - self.offset;
+                room = self.active.bytes - self.offset;
             }
             let most = usize::try_from(room).unwrap_or(MAX_BATCH_BYTES).min(MAX_BATCH_BYTES);
             let count = (end - at).min(most - HEADER_BYTES);
@@ -63,7 +64,7 @@ impl Writer {
             at += count;
         }
         self.sync()?;
-        if self.offset > self.segment_bytes / 2 {
+        if shared.space.wants_spare() {
             shared.prepare_thread.wake();
         }
         Ok(())
@@ -79,6 +80,7 @@ impl Writer {
         let next = shared.space.take_segment()?;
         let full = std::mem::replace(&mut self.active, next);
         self.offset = ALIGNMENT;
+        shared.space.low_water.store(self.active.bytes / 2, Ordering::SeqCst);
         let closed = ClosedSegment { path: full.path, end: self.position, recyclable: true };
         shared.segments.lock().push(closed);
         Ok(())
