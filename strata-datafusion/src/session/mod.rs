@@ -28,11 +28,14 @@ pub use types::{
 };
 
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::types::{PgType, oid};
 pub use crate::sql::parse::Statement;
-use crate::sql::{ddl, dml};
+use crate::sql::{ddl, dml, explain};
+use prepared::result_field;
 use run::Limits;
 use settings::Settings;
 use storage::Isolation;
+pub(crate) use utility::text_rows;
 
 /// Who connects, and to what.
 #[derive(Clone, Debug)]
@@ -112,6 +115,15 @@ impl Session {
         if ddl::is_ddl(statement.ast()) {
             return Ok(Prepared::new(statement.clone(), Vec::new(), None, None));
         }
+        if explain::is_explain(statement.ast()) {
+            let column = result_field(explain::COLUMN, PgType::new(oid::TEXT));
+            return Ok(Prepared::new(
+                statement.clone(),
+                parameter_oids.to_vec(),
+                Some([column].into()),
+                None,
+            ));
+        }
         if dml::is_dml(statement.ast()) {
             return self.prepare_dml(statement, parameter_oids);
         }
@@ -139,6 +151,9 @@ impl Session {
         self.state.check()?;
         if ddl::is_ddl(prepared.statement().ast()) {
             return ddl::execute(self, prepared.statement(), &limits).await;
+        }
+        if explain::is_explain(prepared.statement().ast()) {
+            return explain::execute(self, prepared, parameters, limits).await;
         }
         if dml::is_dml(prepared.statement().ast()) {
             return dml::execute(self, prepared, parameters, limits).await;

@@ -206,3 +206,20 @@ async fn views_and_altered_columns_read_as_they_should() {
     run(&mut session, "DROP VIEW v; DROP TABLE t").await.unwrap();
     assert_eq!(run(&mut session, "SELECT 1 FROM t").await.unwrap_err().sqlstate, "42P01");
 }
+
+#[tokio::test]
+async fn explain_shows_the_access_path() {
+    let mut session = session();
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 2), (2, 3)")
+        .await
+        .unwrap();
+    let lines = run(&mut session, "EXPLAIN SELECT * FROM t WHERE id = 1").await.unwrap().join("\n");
+    assert!(lines.contains("access=index(t_pkey)"), "{lines}");
+    let lines = run(&mut session, "EXPLAIN SELECT sum(v) FROM t").await.unwrap().join("\n");
+    assert!(lines.contains("AggregateExec") && lines.contains("access=scan"), "{lines}");
+    let lines = run(&mut session, "EXPLAIN DELETE FROM t WHERE v > 2").await.unwrap();
+    assert_eq!(lines[0], "Delete on public.t");
+    let lines = run(&mut session, "EXPLAIN (ANALYZE) SELECT * FROM t").await.unwrap().join("\n");
+    assert!(lines.contains("output_rows=2"), "{lines}");
+    assert_eq!(run(&mut session, "SELECT count(*) FROM t").await.unwrap(), ["2"]);
+}

@@ -339,7 +339,7 @@ impl Session {
 }
 
 /// Rows of text columns that are there already.
-pub(super) fn text_rows(columns: &[(&str, Vec<String>)], tag: &str) -> SqlResult<Outcome> {
+pub(crate) fn text_rows(columns: &[(&str, Vec<String>)], tag: &str) -> SqlResult<Outcome> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8View, true)).collect();
     let schema = Arc::new(Schema::new(fields));

@@ -2,6 +2,7 @@
 
 pub(crate) mod ddl;
 pub(crate) mod dml;
+pub(crate) mod explain;
 pub mod names;
 pub(crate) mod output;
 pub mod parse;

@@ -44,6 +44,16 @@ pub(crate) struct DmlPlan {
 }
 
 impl DmlPlan {
+    /// What EXPLAIN says is done with the query's rows.
+    pub(crate) fn describe(&self) -> String {
+        let action = match self.action {
+            Action::Insert => "Insert",
+            Action::Update(_) => "Update",
+            Action::Delete => "Delete",
+        };
+        format!("{action} on {}.{}", self.name.schema, self.name.relation)
+    }
+
     /// The columns that RETURNING gives.
     pub(crate) fn fields(&self) -> Option<Arc<[ResultField]>> {
         self.returning.as_ref().map(|plan| result_fields(plan.schema()))
