@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"STRAJRNL";
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".journal";
 /// Zeros are written and synced in steps, so that no commit's sync waits long behind them.
-const FILL_BYTES: usize = 512 << 10;
+const FILL_BYTES: usize = 2 << 20;
 
 /// The fields of a segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

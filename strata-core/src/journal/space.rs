@@ -18,6 +18,9 @@ use crate::journal::shared::{Shared, SharedRef};
 use crate::memory::{MemoryPool, Reservation};
 use crate::vfs::Vfs;
 
+/// An epoch's segments grow from the first, short one; so many more ends can break a batch in two.
+const SHORT_SEGMENTS: u64 = 3;
+
 /// Prepared segments and what is promised of them.
 pub(super) struct Space {
     pub vfs: Arc<dyn Vfs>,
@@ -37,15 +40,23 @@ pub(super) struct Space {
 pub(super) struct Preparer {
     pub epoch: u64,
     pub next_segment: u64,
+    /// How long it will be: four times the one before, up to the full size.
+    pub next_bytes: u64,
     /// Truncated segments that can be used again.
     pub recycled: Vec<PathBuf>,
 }
 
 impl Space {
-    /// Makes one more segment ready.
-    pub fn prepare(&self) -> Result<()> {
-        let mut preparer = self.preparer.lock();
-        self.prepare_locked(&mut preparer)
+    /// Makes segments ready until what is promised fits.
+    fn prepare_promised(&self, shared: &Shared) -> Result<()> {
+        while !self.suffices(shared) {
+            let mut preparer = self.preparer.lock();
+            // Of all who found too little, the first makes the segment that the others wait for.
+            if !self.suffices(shared) {
+                self.prepare_locked(&mut preparer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a segment ready unless there is one.
@@ -60,9 +71,10 @@ impl Space {
     fn prepare_locked(&self, preparer: &mut Preparer) -> Result<()> {
         let header = SegmentHeader { epoch: preparer.epoch, segment: preparer.next_segment, cut: None };
         let recycled = preparer.recycled.pop();
-        let segment =
-            Segment::prepare(&*self.vfs, &self.dir, header, recycled.as_deref(), self.segment_bytes)?;
+        let bytes = preparer.next_bytes;
+        let segment = Segment::prepare(&*self.vfs, &self.dir, header, recycled.as_deref(), bytes)?;
         preparer.next_segment += 1;
+        preparer.next_bytes = bytes.saturating_mul(4).min(self.segment_bytes);
         self.free.fetch_add(segment.bytes - ALIGNMENT, Ordering::SeqCst);
         self.ready.lock().push_back(segment);
         Ok(())
@@ -104,7 +116,7 @@ impl Space {
     fn cost(&self, bytes: u64) -> u64 {
         let batches = bytes / (MAX_BATCH_BYTES - HEADER_BYTES) as u64 + 1;
         let segments = bytes / (self.segment_bytes - ALIGNMENT) + 1;
-        bytes.next_multiple_of(ALIGNMENT) + (batches + 2 * segments) * ALIGNMENT
+        bytes.next_multiple_of(ALIGNMENT) + (batches + 2 * segments + SHORT_SEGMENTS) * ALIGNMENT
     }
 }
 
@@ -138,9 +150,7 @@ impl JournalSpace {
         let cost = shared.space.cost((bytes + FRAME_BYTES) as u64);
         shared.space.promised.fetch_add(cost, Ordering::SeqCst);
         let space = Self { shared: Arc::clone(shared), cost, _memory: memory };
-        while !shared.space.suffices(shared) {
-            shared.space.prepare()?;
-        }
+        shared.space.prepare_promised(shared)?;
         Ok(space)
     }
 }

@@ -21,7 +21,7 @@ use crate::journal::walk::TailBatch;
 use crate::journal::writer::Writer;
 use crate::vfs::{OpenMode, Vfs};
 
-/// An epoch begins in a short segment: opening waits for it to be filled.
+/// An epoch begins in a short segment, since opening waits for it to be filled, and goes on in longer ones.
 const FIRST_BYTES: u64 = 1 << 20;
 
 /// An open journal. See the module doc.
@@ -223,6 +223,7 @@ impl Shared {
         let preparer = Preparer {
             epoch: recovered.next_epoch,
             next_segment: recovered.next_segment + 1,
+            next_bytes: active.bytes.saturating_mul(4).min(segment_bytes),
             recycled: Vec::new(),
         };
         let active_bytes = active.bytes;

@@ -155,3 +155,22 @@ fn waiting_without_a_sync_thread_flushes() {
     journal.wait_durable(end).expect("durable");
     assert_eq!(journal.durable(), end);
 }
+
+/// Thirty-two writers once found too little room together, and each made a segment.
+#[test]
+fn writers_that_run_out_of_room_together_make_one_segment() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, 64 * 4096);
+    let start = std::sync::Barrier::new(32);
+    let spaces: Vec<_> = std::thread::scope(|scope| {
+        let reserve = || {
+            start.wait();
+            journal.reserve(8000).expect("room")
+        };
+        let writers: Vec<_> = (0..32).map(|_| scope.spawn(reserve)).collect();
+        writers.into_iter().map(|writer| writer.join().expect("reserved")).collect()
+    });
+    // Each may take 8 pages of a segment's 63.
+    assert!(segment_paths(&vfs).len() <= 1 + 32 * 8 / 63, "{} segments", segment_paths(&vfs).len());
+    drop(spaces);
+}

@@ -105,8 +105,8 @@ fn a_frame_of_a_dead_timeline_never_returns() {
     const BATCH: u64 = 1 << 20;
     let vfs = MemVfs::new();
     let (journal, _) = open(&vfs, SEGMENT);
-    // Past the first segment, which is short.
-    let first = vec![1; 3 << 19];
+    // Past the first two segments, which are short.
+    let first = vec![1; 11 << 19];
     journal.append(&first);
     journal.flush().expect("flushed");
     journal.append(b"frame 2");
@@ -117,7 +117,7 @@ fn a_frame_of_a_dead_timeline_never_returns() {
     journal.append(b"frame 4");
     journal.flush().expect("flushed");
     drop(journal);
-    let file = segment(&vfs, 1);
+    let file = segment(&vfs, 2);
     let begins = |at: &u64| read(&*file, *at, 4) == b"SJBA";
     let batches: Vec<u64> = (4096..SEGMENT).step_by(4096).filter(begins).collect();
     let third = batches[batches.len() - 2];
