@@ -18,7 +18,7 @@ use crate::memory::MemoryPool;
 use crate::table::{Isolation, ReadView, Shared, Transaction};
 use crate::txn::recovery::{Replayed, replay};
 use crate::txn::{HeapSet, Loads, Store, StoreParts};
-use crate::vfs::{Lock, MemVfs, OsVfs, Vfs};
+use crate::vfs::{MemVfs, OsVfs, Vfs};
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -52,13 +52,12 @@ pub struct Database {
 }
 
 struct Inner {
-    // Declaration order is drop order: maintenance stops before the journal does, the lock goes last.
+    // Declaration order is drop order: maintenance stops before the journal does.
     _thread: Option<MaintenanceThread>,
     maintainer: Arc<Maintainer>,
     shared: Arc<Shared>,
     replayed: Replayed,
     path: Option<PathBuf>,
-    _lock: Box<dyn Lock>,
 }
 
 impl Database {
@@ -117,7 +116,7 @@ impl Database {
             &dir.join("journal"),
             state.journal_start,
             state.journal_lsn,
-            JournalOptions::default(),
+            JournalOptions { pool: Some(pool.clone()), ..JournalOptions::default() },
         )?;
         let last_commit = state.counters.last_commit;
         let store = Store::new(StoreParts { pool, cache, heaps, tree, journal, manifest, last_commit });
@@ -126,7 +125,7 @@ impl Database {
         let catalog = load_catalog(&store)?;
         let next_load =
             LoadId::new(state.counters.next_load.max(replayed.last_load.map_or(0, |load| load.get() + 1)));
-        let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load));
+        let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load, lock));
         if options.sync_thread {
             let publisher = Arc::downgrade(&shared);
             shared.store.journal.start_sync_thread(Arc::new(move |durable: Result<Lsn>| {
@@ -147,7 +146,7 @@ impl Database {
                     .map_err(|source| Error::io("start a thread for", dir, source))?,
             ),
         };
-        let inner = Inner { _thread: thread, maintainer, shared, replayed, path, _lock: lock };
+        let inner = Inner { _thread: thread, maintainer, shared, replayed, path };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -24,3 +24,8 @@ pub mod vfs;
 
 pub use database::{Database, DatabaseStats, Options};
 pub use error::{Error, ErrorKind, Result};
+
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Maintainer, Step};
+use crate::error::Error;
 
 /// How long the thread sleeps when nothing is due.
 const IDLE: Duration = Duration::from_millis(20);
@@ -46,6 +47,10 @@ fn run(maintainer: &Maintainer, control: &Control) {
         let pause = match maintainer.step() {
             Ok(Step::Idle) => IDLE,
             Ok(_) => Duration::ZERO,
+            Err(error @ Error::Poisoned { .. }) => {
+                tracing::warn!(%error, "maintenance has ended");
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "a maintenance step failed");
                 AFTER_FAILURE

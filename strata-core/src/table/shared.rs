@@ -7,6 +7,7 @@ use super::view::ReadView;
 use crate::catalog::CatalogStore;
 use crate::ids::{LoadId, TxnId};
 use crate::txn::Store;
+use crate::vfs::Lock;
 
 /// The engine behind a database's transactions and views.
 pub struct Shared {
@@ -16,12 +17,20 @@ pub struct Shared {
     pub catalog: CatalogStore,
     next_txn: AtomicU64,
     next_load: AtomicU64,
+    /// Held for as long as anything may write to the database's files; dropped after the store.
+    _lock: Box<dyn Lock>,
 }
 
 impl Shared {
     /// Puts a recovered store and its catalog together.
-    pub fn new(store: Store, catalog: CatalogStore, next_load: LoadId) -> Self {
-        Self { store, catalog, next_txn: AtomicU64::new(1), next_load: AtomicU64::new(next_load.get()) }
+    pub fn new(store: Store, catalog: CatalogStore, next_load: LoadId, lock: Box<dyn Lock>) -> Self {
+        Self {
+            store,
+            catalog,
+            next_txn: AtomicU64::new(1),
+            next_load: AtomicU64::new(next_load.get()),
+            _lock: lock,
+        }
     }
 
     /// A transaction's number.

@@ -173,3 +173,14 @@ fn a_second_opener_is_refused() {
     drop(db);
     Database::open(folder.path(), manual()).expect("opens again");
 }
+
+#[test]
+fn the_folder_stays_locked_while_a_transaction_outlives_its_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Database::open(folder.path(), manual()).expect("opens");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    drop(db);
+    assert!(matches!(Database::open(folder.path(), manual()).err(), Some(Error::InUse { .. })));
+    drop(txn);
+    Database::open(folder.path(), manual()).expect("opens again");
+}

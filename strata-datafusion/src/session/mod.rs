@@ -5,6 +5,7 @@
 pub mod cancel;
 mod copy;
 mod definition;
+mod embedded;
 pub mod engine;
 mod memory;
 pub mod prepared;

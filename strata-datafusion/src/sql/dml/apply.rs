@@ -304,7 +304,7 @@ impl Statement<'_> {
 }
 
 /// An error of a bulk load: the engine's own still want names.
-enum LoadError {
+pub(crate) enum LoadError {
     Engine(strata_core::Error),
     Sql(SqlError),
 }

@@ -19,6 +19,7 @@ mod values;
 
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 
+pub(crate) use apply::{LoadError, stored_batch};
 pub(crate) use plan::plan;
 
 use crate::error::SqlResult;
