@@ -1,1 +1,14 @@
-//! crucible
+//! Correctness of the whole: what no layer can test alone.
+//!
+//! - [`spec`]: sqllogictest files over the wire, through both protocols, and again after restarts of the server; the same files
+//!   run against PostgreSQL, which is where their expectations come from.
+//! - [`crash`]: clients write while the server is killed; what was acknowledged must be there, what was not must not be there in
+//!   part.
+//!
+//! Both drive a server in a process of its own ([`process`]), as a user would.
+
+pub mod crash;
+pub mod process;
+pub mod random;
+pub mod serve;
+pub mod spec;
