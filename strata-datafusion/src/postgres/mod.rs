@@ -1,7 +1,10 @@
 //! What makes the SQL here Postgres' SQL: its types, its wire formats, its operators, casts and functions.
 
+pub(crate) mod catalog_rewrite;
 pub mod format;
+pub(crate) mod information_schema;
 pub mod input;
+pub(crate) mod pg_catalog;
 pub mod type_planner;
 pub mod types;
 pub mod wire;

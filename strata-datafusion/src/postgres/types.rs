@@ -173,6 +173,11 @@ impl PgType {
         usize::try_from(self.modifier.checked_sub(4)?).ok()
     }
 
+    /// Whether it is a list of the catalogs that counts from 0: int2vector, oidvector.
+    pub fn is_vector(self) -> bool {
+        matches!(self.oid, oid::INT2VECTOR | oid::OIDVECTOR)
+    }
+
     /// The element type, if this is an array.
     pub fn element(self) -> Option<PgType> {
         TYPES

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) optimizer: Optimizer,
     pub(crate) physical_optimizers: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     pub(crate) runtime: Arc<RuntimeEnv>,
+    /// For functions that tell of tables' sizes.
+    pub(crate) database: Database,
 }
 
 impl Engine {
@@ -71,7 +73,7 @@ impl Engine {
         let pool = Arc::new(EnginePool::new(database.pool().clone()));
         let environment = RuntimeEnvBuilder::new().with_memory_pool(pool);
         Ok(Arc::new(Self {
-            shared: Arc::new(Shared::new(Arc::new(environment.build()?))),
+            shared: Arc::new(Shared::new(Arc::new(environment.build()?), database.clone())),
             database,
             base_config: base_config(threads),
             next_backend: AtomicU32::new(1),
@@ -108,7 +110,7 @@ impl Drop for Engine {
 }
 
 impl Shared {
-    fn new(runtime: Arc<RuntimeEnv>) -> Self {
+    fn new(runtime: Arc<RuntimeEnv>, database: Database) -> Self {
         let mut scalar_functions = HashMap::new();
         for function in SessionStateDefaults::default_scalar_functions() {
             for alias in function.aliases() {
@@ -152,6 +154,7 @@ impl Shared {
             optimizer: Optimizer::new(),
             physical_optimizers: PhysicalOptimizer::new().rules,
             runtime,
+            database,
         }
     }
 }

@@ -165,6 +165,25 @@ struct Saved {
     local_custom: Vec<String>,
 }
 
+/// What pg_settings tells of a parameter.
+pub(crate) struct Description {
+    pub(crate) name: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) description: &'static str,
+    /// Whether it cannot be set.
+    pub(crate) fixed: bool,
+}
+
+/// All parameters.
+pub(crate) fn descriptions() -> impl Iterator<Item = Description> {
+    PARAMETERS.iter().map(|parameter| Description {
+        name: parameter.name,
+        default: parameter.default,
+        description: parameter.description,
+        fixed: matches!(parameter.kind, Kind::Fixed),
+    })
+}
+
 fn find(name: &str) -> Option<usize> {
     PARAMETERS.iter().position(|parameter| parameter.name.eq_ignore_ascii_case(name))
 }

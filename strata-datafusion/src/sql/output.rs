@@ -12,13 +12,18 @@ pub(crate) fn shown_name(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
 }
 
+/// A name that no other column has: `position` is the column's place.
+pub(crate) fn unique_name(name: &str, position: usize) -> String {
+    format!("{name}{MARK}{position}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_suffix_is_not_shown() {
-        assert_eq!(shown_name("?column?\02"), "?column?");
+        assert_eq!(shown_name(&unique_name("?column?", 2)), "?column?");
         assert_eq!(shown_name("plain"), "plain");
     }
 }

@@ -42,6 +42,7 @@ use strata_core::ids::{RowId, TableId};
 use super::names;
 use super::parse::Statement;
 use crate::error::SqlError;
+use crate::postgres::pg_catalog;
 use crate::postgres::types::PgType;
 use crate::session::engine::Shared;
 use crate::session::storage::{Found, Relations};
@@ -99,7 +100,7 @@ impl Planner {
                 return Ok(self.relations.target(&name));
             }
             match self.relations.relation(&name) {
-                None => Ok(None),
+                None => Ok(self.system_relation(&name)),
                 Some(Found::Source(source)) => Ok(Some(source)),
                 Some(Found::View(view)) => self.expand_view(schema, &view).map(Some),
             }
@@ -129,6 +130,14 @@ impl Planner {
             None => relation.to_owned(),
         };
         Err(SqlError::new("42P01", format!("relation \"{shown}\" does not exist")))
+    }
+
+    /// A relation of the system catalogs. Views are planned for their columns' sake, but not inside of other views.
+    fn system_relation(&self, name: &names::RelationName) -> Option<Arc<dyn TableSource>> {
+        let view_schema = |schema: &str, view: &ViewDef| {
+            (self.depth == 0).then(|| self.expand_view(schema, view).ok()).flatten().map(|view| view.schema())
+        };
+        pg_catalog::system_relation(self.relations.catalog(), &name.schema, &name.relation, &view_schema)
     }
 
     /// Makes one table show its RowIds: the target of an UPDATE or DELETE. No `*` may be planned then.
@@ -198,7 +207,12 @@ impl Planner {
     }
 
     /// As [`plan`](Self::plan), of a statement that was put together here.
-    pub(crate) fn plan_ast(&self, ast: Ast, parameter_oids: &[u32]) -> crate::error::SqlResult<LogicalPlan> {
+    pub(crate) fn plan_ast(
+        &self,
+        mut ast: Ast,
+        parameter_oids: &[u32],
+    ) -> crate::error::SqlResult<LogicalPlan> {
+        crate::postgres::catalog_rewrite::rewrite(&mut ast);
         let types = parameter_oids
             .iter()
             .map(|oid| match oid {
@@ -272,7 +286,13 @@ impl ContextProvider for Planner {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.shared.scalar_functions.get(name).cloned()
+        let context = || pg_catalog::functions::FunctionContext {
+            catalog: Arc::clone(self.relations.catalog()),
+            search_path: Arc::clone(&self.search_path),
+            database: self.shared.database.clone(),
+        };
+        let bound = pg_catalog::functions::bind(name, context);
+        bound.or_else(|| self.shared.scalar_functions.get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -78,7 +78,8 @@ pub(super) fn write_binary(column: &TextColumn, row: usize, out: &mut BytesMut) 
             out.put_u32(child.pg_type.oid);
             if end > start {
                 out.put_i32(narrow(i64::try_from(end - start).unwrap_or(i64::MAX))?);
-                out.put_i32(1);
+                // The lower bound.
+                out.put_i32(i32::from(!column.pg_type.is_vector()));
             }
             for index in start..end {
                 if child.is_null(index) {

@@ -129,7 +129,10 @@ impl TextColumn {
             | DataType::ListView(item) => {
                 let array = cast_to(array, DataType::List(Arc::clone(item)))?;
                 let list = array.as_list::<i32>().clone();
-                let element = pg_type.element().unwrap_or_else(|| PgType::of_field(item));
+                let element = match pg_type.oid {
+                    oid::OIDVECTOR => PgType::new(oid::OID),
+                    _ => pg_type.element().unwrap_or_else(|| PgType::of_field(item)),
+                };
                 let child = TextColumn::new(list.values(), element, zone)?;
                 Values::List(list, Box::new(child))
             }
@@ -182,6 +185,7 @@ impl TextColumn {
                 let value = array.value(row);
                 interval::write_interval(value.months, value.days, value.nanoseconds, out);
             }
+            Values::List(array, child) if self.pg_type.is_vector() => child.write_vector(array, row, out),
             Values::List(array, child) => child.write_list(array, row, out),
         }
     }
@@ -217,6 +221,19 @@ impl TextColumn {
             }
         }
         out.put_u8(b'}');
+    }
+
+    /// int2vector and oidvector: numbers with blanks between.
+    fn write_vector(&self, array: &ListArray, row: usize, out: &mut impl BufMut) {
+        let (start, end) = list_bounds(array, row);
+        let mut scratch = Vec::new();
+        for index in start..end {
+            if index > start {
+                scratch.push(b' ');
+            }
+            self.write_element(index, &mut scratch);
+        }
+        out.put_slice(&scratch);
     }
 
     // Its own function: a list's elements are written to one type of buffer, or the recursion would have no end of types.

@@ -114,3 +114,17 @@ fn formats_are_checked() {
     assert_eq!(RowEncoder::new(&fields, &[2], "UTC").unwrap_err().sqlstate, "22023");
     assert_eq!(RowEncoder::new(&fields, &[0, 1, 1][..0], "UTC").is_ok(), true);
 }
+
+#[test]
+fn vectors_of_the_catalogs_have_blanks_and_count_from_0() {
+    use datafusion::arrow::array::ListArray;
+    use datafusion::arrow::datatypes::Int16Type;
+    let list = ListArray::from_iter_primitive::<Int16Type, _, _>([Some([Some(2), Some(4)])]);
+    let value = ScalarValue::List(std::sync::Arc::new(list));
+    let vector = PgType::new(oid::INT2VECTOR);
+    assert_eq!(encode(vector, &value, 0).unwrap(), b"2 4");
+    let binary = encode(vector, &value, 1).unwrap();
+    let head = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0, 2, 0, 0, 0, 0];
+    assert_eq!(binary.get(..20), Some(&head[..]));
+    assert_eq!(binary.get(20..26), Some(&[0, 0, 0, 2, 0, 2][..]));
+}
