@@ -137,6 +137,57 @@ fn a_server_answers_as_the_embedded_engine_does() {
     assert!(complaints.contains(&format!("connection to 127.0.0.1:{port} failed")), "{complaints}");
 }
 
+#[test]
+fn relations_are_listed_and_described_alike_by_both() {
+    let script = "create table people (id bigint primary key, name varchar(20) not null default 'x', paid numeric(10,2));
+create index people_name on people (name);
+create view rich as select id from people where paid > 10;
+create schema demo;
+create table demo.events (a int);
+\\d
+\\dt p*
+\\dt demo.*
+\\di
+\\dv
+\\dn
+\\l
+\\d people
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    let shown = succeed(&["open", path(&folder)], script);
+    let described = "\
+                   Table \"public.people\"
+ Column |          Type         | Nullable | Default
+--------+-----------------------+----------+---------
+ id     | bigint                | not null |
+ name   | character varying(20) | not null | 'x'
+ paid   | numeric(10,2)         |          |
+Indexes:
+    \"people_pkey\" PRIMARY KEY, btree (id)
+    \"people_name\" btree (name)
+";
+    let listed = "\
+    List of relations
+ Schema |  Name  |  Type
+--------+--------+-------
+ demo   | events | table
+ public | people | table
+ public | rich   | view
+";
+    for expected in [described, listed, " strata\n", " demo\n public\n", " public | people_name | people\n"] {
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let database = Database::in_memory(Options::default()).expect("a database");
+    let engine = Engine::new(database, EngineOptions::default()).expect("an engine");
+    let server = runtime.block_on(Server::start(engine, ServerOptions::default())).expect("starts");
+    let port = server.local_addr().port().to_string();
+    assert_eq!(succeed(&["--port", &port], script), shown);
+    let (_, complaints) = fail(&["--port", &port, "-c", "\\d nothing"], "");
+    assert_eq!(complaints, "Did not find any relation named \"nothing\".\n");
+    runtime.block_on(server.shutdown());
+}
+
 /// A closed database whose rows are in blocks.
 fn checkpointed(folder: &Path) {
     let rows: Vec<String> = (0..2000).map(|row| format!("({row}, 'marker-{row}')")).collect();

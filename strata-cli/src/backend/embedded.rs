@@ -152,7 +152,7 @@ impl Backend for Embedded {
             // As the server tells them: class 01 is warnings, class 25 the state of transactions.
             let warning = ["01", "25"].iter().any(|class| notice.sqlstate.starts_with(class));
             let severity = if warning { "WARNING" } else { "NOTICE" };
-            Failure { severity: severity.to_owned(), ..failure(notice) }
+            Failure { severity, ..failure(notice) }
         };
         self.session.take_notices().into_iter().map(notice).collect()
     }
@@ -215,7 +215,7 @@ fn failure(error: SqlError) -> Failure {
     Failure {
         detail: error.detail,
         hint: error.hint,
-        position: error.position.and_then(|position| usize::try_from(position).ok()),
+        position: error.position,
         ..Failure::new(error.message)
     }
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 pub use embedded::Embedded;
 pub use server::{Server, Target};
-pub use words::{CopyKind, copy_kind};
+pub use words::{CopyKind, copy_kind, statements};
 
 /// A result column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,25 +45,28 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// `ERROR`, `FATAL`, `WARNING`, `NOTICE`, …
-    pub severity: String,
+    pub severity: &'static str,
     /// What is wrong.
     pub message: String,
     /// More about it.
     pub detail: Option<String>,
     /// What to do.
     pub hint: Option<String>,
+    /// Where it happened, if not in the statement: the line of a COPY.
+    pub context: Option<String>,
     /// Where in the statement, in characters from 1.
-    pub position: Option<usize>,
+    pub position: Option<u32>,
 }
 
 impl Failure {
     /// An error.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
-            severity: "ERROR".to_owned(),
+            severity: "ERROR",
             message: message.into(),
             detail: None,
             hint: None,
+            context: None,
             position: None,
         }
     }

@@ -204,14 +204,27 @@ fn failure(error: &tokio_postgres::Error) -> Failure {
     Failure::new(message)
 }
 
+fn severity(error: &DbError) -> &'static str {
+    match error.severity() {
+        "FATAL" => "FATAL",
+        "PANIC" => "PANIC",
+        "WARNING" => "WARNING",
+        "NOTICE" => "NOTICE",
+        "INFO" => "INFO",
+        "LOG" | "DEBUG" => "LOG",
+        _ => "ERROR",
+    }
+}
+
 fn database_failure(error: &DbError) -> Failure {
     Failure {
-        severity: error.severity().to_owned(),
+        severity: severity(error),
         message: error.message().to_owned(),
         detail: error.detail().map(str::to_owned),
         hint: error.hint().map(str::to_owned),
+        context: error.where_().map(str::to_owned),
         position: match error.position() {
-            Some(ErrorPosition::Original(position)) => usize::try_from(*position).ok(),
+            Some(ErrorPosition::Original(position)) => Some(*position),
             _ => None,
         },
     }

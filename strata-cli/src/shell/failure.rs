@@ -19,7 +19,8 @@ pub fn failure(failure: &Failure, sql: &str) -> String {
         let indent: String = shown.chars().take(column - from).map(blank).collect();
         let _ = writeln!(text, "{label}{shown}\n{:label_width$}{indent}^", "", label_width = label.len());
     }
-    for (name, more) in [("DETAIL", &failure.detail), ("HINT", &failure.hint)] {
+    let parts = [("DETAIL", &failure.detail), ("HINT", &failure.hint), ("CONTEXT", &failure.context)];
+    for (name, more) in parts {
         if let Some(more) = more {
             let _ = writeln!(text, "{name}:  {more}");
         }
@@ -28,8 +29,8 @@ pub fn failure(failure: &Failure, sql: &str) -> String {
 }
 
 /// The line that holds a position (in characters, from 1): its number from 1, its text, and the column from 0.
-fn locate(sql: &str, position: usize) -> Option<(usize, &str, usize)> {
-    let mut left = position.checked_sub(1)?;
+fn locate(sql: &str, position: u32) -> Option<(usize, &str, usize)> {
+    let mut left = usize::try_from(position.checked_sub(1)?).ok()?;
     for (index, line) in sql.split('\n').enumerate() {
         let length = line.chars().count();
         if left <= length {
@@ -44,7 +45,7 @@ fn locate(sql: &str, position: usize) -> Option<(usize, &str, usize)> {
 mod tests {
     use super::*;
 
-    fn at(position: usize) -> Failure {
+    fn at(position: u32) -> Failure {
         Failure { position: Some(position), ..Failure::new("column \"b\" does not exist") }
     }
 
@@ -82,8 +83,12 @@ mod tests {
         let shown = Failure {
             detail: Some("why".to_owned()),
             hint: Some("do this".to_owned()),
+            context: Some("COPY t, line 3".to_owned()),
             ..Failure::new("no")
         };
-        assert_eq!(failure(&shown, ""), "ERROR:  no\nDETAIL:  why\nHINT:  do this\n");
+        assert_eq!(
+            failure(&shown, ""),
+            "ERROR:  no\nDETAIL:  why\nHINT:  do this\nCONTEXT:  COPY t, line 3\n"
+        );
     }
 }

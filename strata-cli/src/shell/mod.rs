@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
-use crate::backend::{Answer, Backend, CopyKind, Failure, Reply, copy_kind};
+use crate::backend::{Answer, Backend, CopyKind, Failure, Reply, copy_kind, statements};
 use command::{Command, HELP};
 use format::Style;
 use input::{Input, Line};
@@ -92,7 +92,19 @@ impl Shell {
             self.run_command(text)?;
         } else {
             let mut stdin = io::stdin().lock();
-            self.run_sql(text, &mut input::Script::new(&mut stdin))?;
+            let mut input = input::Script::new(&mut stdin);
+            let statements = statements(text);
+            // A COPY through the shell goes by itself; other strings are one transaction.
+            if statements.iter().any(|statement| copy_kind(statement).is_some()) {
+                for statement in &statements {
+                    self.run_sql(statement, &mut input)?;
+                    if self.failed {
+                        break;
+                    }
+                }
+            } else {
+                self.run_sql(text, &mut input)?;
+            }
         }
         Ok(!self.failed)
     }
@@ -155,8 +167,8 @@ impl Shell {
     fn run_sql(&mut self, sql: &str, input: &mut dyn Input) -> io::Result<()> {
         let began = Instant::now();
         let reply = match copy_kind(sql) {
-            Some(kind) if Splitter::default().push(sql).len() <= 1 => self.copy(sql, kind, input),
-            _ => self.execute(sql),
+            Some(kind) => self.copy(sql, kind, input),
+            None => self.execute(sql),
         };
         let took = began.elapsed();
         self.print(sql, &reply)?;
