@@ -94,7 +94,7 @@ fn an_empty_record_is_a_record() {
     journal.flush().expect("flushed");
     drop(journal);
     let (_, records) = open(&vfs, SMALL);
-    assert_eq!(payloads(&records), [Vec::new()]);
+    assert_eq!(payloads(&records), [Vec::<u8>::new()]);
 }
 
 /// TRAPS.md, "Torn or damaged". Of one unsynced flush, frame 3 is lost and frame 4 persisted. Cut at 3, write 3' of

@@ -3,17 +3,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, Delete, Expr, FromTable, ObjectName, Query, SelectItem, TableFactor, TableWithJoins,
-    Update, UpdateTableFromKind, Visit, Visitor,
+    AssignmentTarget, Delete, Expr, FromTable, ObjectName, Query, TableFactor, TableWithJoins, Update,
+    UpdateTableFromKind, Visit, Visitor,
 };
 
 use super::insert::{default_of, is_default, placeholder, qualified};
-use super::plan::{Action, Rewritten, Target, assign, quote};
+use super::plan::{Action, Rewritten, Target, TargetParts, assign, quote};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
 use crate::sql::names::{self, fold};
-
-type TargetParts<'a> = (&'a ObjectName, Option<String>, Option<&'a [SelectItem]>);
 
 pub(super) fn update_target(statement: &Update) -> SqlResult<TargetParts<'_>> {
     if !statement.order_by.is_empty() || statement.limit.is_some() {

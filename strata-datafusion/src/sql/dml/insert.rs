@@ -3,14 +3,12 @@
 use datafusion::sql::sqlparser::ast::{Expr, Insert, Query, SelectItem, SetExpr, TableObject, Value};
 use strata_core::row::Column;
 
-use super::plan::{Action, Rewritten, Target, assign, quote};
+use super::plan::{Action, Rewritten, Target, TargetParts, assign, quote};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
 use crate::sql::names::{self, fold};
 
-pub(super) fn target(
-    statement: &Insert,
-) -> SqlResult<(&datafusion::sql::sqlparser::ast::ObjectName, Option<String>, Option<&[SelectItem]>)> {
+pub(super) fn target(statement: &Insert) -> SqlResult<TargetParts<'_>> {
     let TableObject::TableName(name) = &statement.table else {
         return Err(SqlError::unsupported("INSERT into a function is not supported"));
     };

@@ -123,7 +123,8 @@ pub(crate) fn plan(
     Ok((DmlPlan { action, table: table.clone(), name: found, query, is_simple, returning }, planner))
 }
 
-type TargetParts<'a> = (&'a ObjectName, Option<String>, Option<&'a [SelectItem]>);
+/// The table's name, its alias, what RETURNING lists.
+pub(super) type TargetParts<'a> = (&'a ObjectName, Option<String>, Option<&'a [SelectItem]>);
 
 fn target_of(statement: &Ast) -> SqlResult<TargetParts<'_>> {
     match statement {
