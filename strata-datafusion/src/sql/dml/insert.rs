@@ -1,6 +1,6 @@
 //! INSERT into the query that yields its rows: one value for each live column of the table.
 
-use datafusion::sql::sqlparser::ast::{Expr, Insert, Query, SelectItem, SetExpr, TableObject, Value};
+use datafusion::sql::sqlparser::ast::{Expr, Insert, Query, SetExpr, TableObject, Value};
 use strata_core::row::Column;
 
 use super::plan::{Action, Rewritten, Target, TargetParts, assign, quote};
