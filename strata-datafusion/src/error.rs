@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 /// The result of a SQL operation.
@@ -72,8 +74,14 @@ impl std::error::Error for SqlError {}
 
 impl From<strata_core::Error> for SqlError {
     fn from(error: strata_core::Error) -> Self {
+        Self::from_core(&error)
+    }
+}
+
+impl SqlError {
+    fn from_core(error: &strata_core::Error) -> Self {
         use strata_core::Error as E;
-        let sqlstate = match &error {
+        let sqlstate = match error {
             E::Io { .. } => "58030",
             E::Corrupt { .. } | E::CorruptBlock { .. } | E::JournalTruncated { .. } => "XX001",
             E::UnsupportedFormat { .. } => "0A000",
@@ -110,25 +118,178 @@ impl From<strata_core::Error> for SqlError {
 
 impl From<DataFusionError> for SqlError {
     fn from(error: DataFusionError) -> Self {
-        match error.find_root() {
-            DataFusionError::External(inner) => {
-                if let Some(error) = inner.downcast_ref::<SqlError>() {
-                    return error.clone();
-                }
-                if let Some(error) = inner.downcast_ref::<strata_core::Error>() {
-                    return error.clone().into();
-                }
-                Self::internal(inner.to_string())
-            }
-            DataFusionError::ResourcesExhausted(message) => Self::new("53200", message.clone()),
-            DataFusionError::NotImplemented(message) => Self::unsupported(message.clone()),
-            DataFusionError::SQL(parser, _) => Self::syntax(parser.to_string()),
-            DataFusionError::SchemaError(inner, _) => Self::new("42703", inner.to_string()),
-            DataFusionError::Plan(message) => Self::new("42601", message.clone()),
-            DataFusionError::ArrowError(inner, _) => Self::new("22000", inner.to_string()),
-            other => Self::internal(other.to_string()),
+        from_datafusion(&error)
+    }
+}
+
+/// Our own error, however deep DataFusion and Arrow have wrapped it.
+fn find_own(error: &(dyn std::error::Error + 'static)) -> Option<SqlError> {
+    if let Some(error) = error.downcast_ref::<SqlError>() {
+        return Some(error.clone());
+    }
+    if let Some(error) = error.downcast_ref::<strata_core::Error>() {
+        return Some(SqlError::from_core(error));
+    }
+    match error.downcast_ref::<DataFusionError>() {
+        Some(DataFusionError::External(inner)) => return find_own(inner.as_ref()),
+        Some(DataFusionError::ArrowError(inner, _)) => return find_own(inner.as_ref()),
+        Some(DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner)) => {
+            return find_own(inner.as_ref());
+        }
+        Some(DataFusionError::Shared(inner)) => return find_own(inner.as_ref()),
+        Some(DataFusionError::Collection(errors)) => return find_own(errors.first()?),
+        _ => {}
+    }
+    match error.downcast_ref::<ArrowError>() {
+        Some(ArrowError::ExternalError(inner)) => find_own(inner.as_ref()),
+        _ => find_own(error.source()?),
+    }
+}
+
+fn from_datafusion(error: &DataFusionError) -> SqlError {
+    if let Some(own) = find_own(error) {
+        return own;
+    }
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(inner),
+        DataFusionError::Shared(inner) => from_datafusion(inner),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => from_datafusion(first),
+            None => SqlError::internal("an error without a cause"),
+        },
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new("53200", "out of memory").with_detail(message.clone())
+        }
+        DataFusionError::NotImplemented(message) => SqlError::unsupported(message.clone()),
+        DataFusionError::SQL(parser, _) => SqlError::syntax(parser.to_string()),
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::Execution(message) => from_execution(message),
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::External(inner) => SqlError::internal(inner.to_string()),
+        other => SqlError::internal(other.to_string()),
+    }
+}
+
+fn from_arrow(error: &ArrowError) -> SqlError {
+    match error {
+        ArrowError::DivideByZero => SqlError::new("22012", "division by zero"),
+        ArrowError::ArithmeticOverflow(message) => {
+            SqlError::new("22003", "value out of range: overflow").with_detail(message.clone())
+        }
+        ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+            SqlError::new("22P02", "invalid input syntax").with_detail(message.clone())
+        }
+        ArrowError::InvalidArgumentError(message) => from_execution(message),
+        ArrowError::ComputeError(message) => from_execution(message),
+        ArrowError::NotYetImplemented(message) => SqlError::unsupported(message.clone()),
+        other => SqlError::internal(other.to_string()),
+    }
+}
+
+fn from_execution(message: &str) -> SqlError {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        SqlError::new("22012", "division by zero")
+    } else if lower.contains("overflow")
+        || lower.contains("out of range")
+        || lower.contains("too large to store")
+    {
+        SqlError::new("22003", "numeric field overflow").with_detail(message)
+    } else if lower.contains("more than one row") {
+        SqlError::new("21000", "more than one row returned by a subquery used as an expression")
+    } else if lower.contains("regular expression") || lower.contains("regex") {
+        SqlError::new("2201B", message)
+    } else {
+        SqlError::new("22023", message)
+    }
+}
+
+fn column_text(relation: Option<&str>, name: &str) -> String {
+    match relation {
+        Some(relation) => format!("{relation}.{name}"),
+        None => format!("\"{name}\""),
+    }
+}
+
+fn from_schema(error: &SchemaError) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => {
+            let relation = field.relation.as_ref().map(|relation| relation.to_string());
+            SqlError::new(
+                "42703",
+                format!("column {} does not exist", column_text(relation.as_deref(), &field.name)),
+            )
+        }
+        SchemaError::AmbiguousReference { field } => {
+            SqlError::new("42702", format!("column reference \"{}\" is ambiguous", field.name))
+        }
+        SchemaError::DuplicateUnqualifiedField { name }
+        | SchemaError::DuplicateQualifiedField { name, .. } => {
+            SqlError::new("42701", format!("column name \"{name}\" specified more than once"))
         }
     }
+}
+
+/// DataFusion's planning errors have a text and no code: the usual ones are told by their words.
+fn from_plan(message: &str) -> SqlError {
+    let quoted = |from: &str| {
+        message.split_once(from).and_then(|(_, rest)| rest.split(['\'', '"']).next()).unwrap_or("").to_owned()
+    };
+    if message.starts_with("Invalid function") {
+        let name = quoted("Invalid function '");
+        return SqlError::new("42883", format!("function {name} does not exist"));
+    }
+    if message.contains("No function matches the given name")
+        || message.contains("does not support zero arguments")
+    {
+        return SqlError::new("42883", message.lines().next().unwrap_or(message))
+            .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if message.starts_with("Column in") && message.contains("GROUP BY") {
+        let column = message.split('"').nth(1).unwrap_or("").to_owned();
+        return SqlError::new(
+            "42803",
+            format!(
+                "column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            ),
+        )
+        .with_detail(message);
+    }
+    let lower = message.to_ascii_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if is(&["aggregate function", "aggregations are not allowed", "window function"])
+        && is(&["not allowed", "cannot"])
+    {
+        return SqlError::new("42803", message);
+    }
+    if is(&[
+        "cannot infer common",
+        "cannot coerce",
+        "type coercion",
+        "incompatible type",
+        "cannot automatically convert",
+    ]) {
+        return SqlError::new("42804", message);
+    }
+    if is(&["union", "intersect", "except"]) && is(&["number of columns", "same number"]) {
+        return SqlError::new("42601", "each UNION query must have the same number of columns");
+    }
+    if is(&["must be a boolean", "boolean expression", "cannot create filter with non-boolean"]) {
+        return SqlError::new("42804", message);
+    }
+    if is(&[
+        "order by position",
+        "group by position",
+        "is not in select list",
+        "cannot find column with position",
+    ]) {
+        return SqlError::new("42P10", message);
+    }
+    if is(&["ambiguous reference"]) {
+        return SqlError::new("42702", message);
+    }
+    SqlError::new("42601", message)
 }
 
 impl From<SqlError> for DataFusionError {

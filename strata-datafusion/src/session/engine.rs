@@ -20,6 +20,7 @@ use strata_core::Database;
 
 use super::memory::EnginePool;
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::analyzer::PostgresSemantics;
 use crate::postgres::type_planner::PostgresTypePlanner;
 
 /// How an [`Engine`] is set up.
@@ -118,6 +119,9 @@ impl Shared {
             }
             scalar_functions.insert(function.name().to_owned(), function);
         }
+        for function in crate::postgres::functions::all() {
+            scalar_functions.insert(function.name().to_owned(), function);
+        }
         let mut aggregate_functions = HashMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             for alias in function.aliases() {
@@ -125,6 +129,8 @@ impl Shared {
             }
             aggregate_functions.insert(function.name().to_owned(), function);
         }
+        let sum = crate::postgres::aggregates::sum();
+        aggregate_functions.insert(sum.name().to_owned(), sum);
         let mut window_functions = HashMap::new();
         for function in SessionStateDefaults::default_window_functions() {
             for alias in function.aliases() {
@@ -150,13 +156,21 @@ impl Shared {
             type_planner: Arc::new(PostgresTypePlanner),
             extension_types: Arc::new(MemoryExtensionTypeRegistry::default()),
             catalogs: Arc::new(MemoryCatalogProviderList::new()),
-            analyzer: Analyzer::new(),
+            analyzer: analyzer(),
             optimizer: Optimizer::new(),
             physical_optimizers: PhysicalOptimizer::new().rules,
             runtime,
             database,
         }
     }
+}
+
+/// DataFusion's rules, and ours before its type coercion.
+fn analyzer() -> Analyzer {
+    let mut analyzer = Analyzer::new();
+    let place = analyzer.rules.iter().position(|rule| rule.name() == "type_coercion").unwrap_or(0);
+    analyzer.rules.insert(place, Arc::new(PostgresSemantics));
+    analyzer
 }
 
 /// The settings that every session starts from.

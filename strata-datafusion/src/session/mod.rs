@@ -34,6 +34,7 @@ pub use crate::sql::parse::Statement;
 use crate::sql::{ddl, dml, explain};
 use prepared::result_field;
 use run::Limits;
+pub(crate) use settings::SERVER_VERSION;
 use settings::Settings;
 use storage::Isolation;
 pub(crate) use utility::text_rows;

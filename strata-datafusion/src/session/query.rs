@@ -14,6 +14,7 @@ use super::{Session, Statement};
 use strata_core::catalog::Catalog;
 
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::functions::SessionInfo;
 use crate::postgres::types::PgType;
 use crate::postgres::wire::{decode_parameter_in, null_parameter};
 use crate::postgres::zone::Zone;
@@ -48,8 +49,11 @@ impl Session {
             return (config.clone(), Arc::clone(path));
         }
         let mut config = self.engine.base_config.clone();
-        config.options_mut().execution.time_zone = Some(self.settings.get("TimeZone").to_owned());
         let path: Arc<[String]> = names::search_path(self.settings.get("search_path"), &self.user).into();
+        let info = SessionInfo::new(self.user.clone(), self.backend, self.settings.by_name());
+        let options = config.options_mut();
+        options.execution.time_zone = Some(self.settings.get("TimeZone").to_owned());
+        options.extensions.insert(info);
         self.config.made = Some((generation, config.clone(), Arc::clone(&path)));
         (config, path)
     }

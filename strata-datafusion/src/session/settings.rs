@@ -242,6 +242,16 @@ impl Settings {
             .map(|(parameter, value)| (parameter.name, &**value, parameter.description))
     }
 
+    /// All parameters by their names in lower case.
+    pub(crate) fn by_name(&self) -> BTreeMap<String, String> {
+        let custom = self.custom.iter().map(|(name, value)| (name.clone(), value.to_string()));
+        let known = PARAMETERS.iter().zip(&self.values);
+        known
+            .map(|(parameter, value)| (parameter.name.to_ascii_lowercase(), value.to_string()))
+            .chain(custom)
+            .collect()
+    }
+
     /// What a client is told when it connects.
     pub(crate) fn reported(&self) -> Vec<(String, String)> {
         PARAMETERS
@@ -318,8 +328,8 @@ impl Settings {
 
     /// RESET ALL, and part of DISCARD ALL.
     pub(crate) fn reset_all(&mut self) {
-        for index in 0..PARAMETERS.len() {
-            if !matches!(PARAMETERS[index].kind, Kind::Fixed) {
+        for (index, parameter) in PARAMETERS.iter().enumerate() {
+            if !matches!(parameter.kind, Kind::Fixed) {
                 self.assign(index, Arc::clone(&self.start[index]));
             }
         }

@@ -223,3 +223,6 @@ async fn explain_shows_the_access_path() {
     assert!(lines.contains("output_rows=2"), "{lines}");
     assert_eq!(run(&mut session, "SELECT count(*) FROM t").await.unwrap(), ["2"]);
 }
+
+#[path = "semantics_tests.rs"]
+mod semantics;

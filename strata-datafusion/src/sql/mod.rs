@@ -7,3 +7,4 @@ pub mod names;
 pub(crate) mod output;
 pub mod parse;
 pub(crate) mod plan;
+pub mod rewrite;

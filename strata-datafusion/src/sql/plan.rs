@@ -17,6 +17,7 @@ use datafusion::common::config::{ConfigOptions, TableOptions};
 use datafusion::common::{DFSchema, Result};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -35,13 +36,17 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::sql::sqlparser::tokenizer::Location;
 
 use strata_core::catalog::ViewDef;
 use strata_core::ids::{RowId, TableId};
 
 use super::names;
 use super::parse::Statement;
+use super::rewrite::{name_columns, rewrite_statement};
 use crate::error::SqlError;
+use crate::postgres::aggregates::AggregatePlanner;
+use crate::postgres::operators::OperatorPlanner;
 use crate::postgres::pg_catalog;
 use crate::postgres::types::PgType;
 use crate::session::engine::Shared;
@@ -60,6 +65,7 @@ pub(crate) struct Planner {
     target: Option<names::RelationName>,
     /// How many views this one is planned inside of.
     depth: usize,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
 /// Views inside views at most.
@@ -77,6 +83,10 @@ impl Planner {
         let mut props = ExecutionProps::new().with_query_execution_start_time(now);
         props.config_options = Some(Arc::clone(config.options()));
         let table_options = TableOptions::default();
+        let operators = OperatorPlanner { config: Arc::clone(config.options()) };
+        let mut expr_planners: Vec<Arc<dyn ExprPlanner>> =
+            vec![Arc::new(operators), Arc::new(AggregatePlanner)];
+        expr_planners.extend(shared.expr_planners.iter().cloned());
         Self {
             shared,
             relations,
@@ -87,6 +97,7 @@ impl Planner {
             session_id: String::new(),
             target: None,
             depth: 0,
+            expr_planners,
         }
     }
 
@@ -174,6 +185,7 @@ impl Planner {
             session_id: String::new(),
             target: None,
             depth: self.depth + 1,
+            expr_planners: self.expr_planners.clone(),
         };
         let statement = super::parse::parse(&view.query)?
             .pop()
@@ -203,31 +215,55 @@ impl Planner {
         statement: &Statement,
         parameter_oids: &[u32],
     ) -> crate::error::SqlResult<LogicalPlan> {
-        self.plan_ast(statement.ast().clone(), parameter_oids)
+        self.plan_rewritten(statement.ast().clone(), parameter_oids, Some(statement))
     }
 
     /// As [`plan`](Self::plan), of a statement that was put together here.
-    pub(crate) fn plan_ast(
+    pub(crate) fn plan_ast(&self, ast: Ast, parameter_oids: &[u32]) -> crate::error::SqlResult<LogicalPlan> {
+        self.plan_rewritten(ast, parameter_oids, None)
+    }
+
+    /// A statement after our pass, planned. Errors name their place in `origin`.
+    fn plan_rewritten(
         &self,
         mut ast: Ast,
         parameter_oids: &[u32],
+        origin: Option<&Statement>,
     ) -> crate::error::SqlResult<LogicalPlan> {
+        // Names follow from what was written, so they are given before anything is rewritten.
+        name_columns(&mut ast);
         crate::postgres::catalog_rewrite::rewrite(&mut ast);
-        let types = parameter_oids
-            .iter()
-            .map(|oid| match oid {
-                0 => Ok(None),
-                oid => PgType::new(*oid).field("", true).map(|field| Some(Arc::new(field))),
+        let found = rewrite_statement(&mut ast)?;
+        if !found.locks.is_empty() {
+            return Err(SqlError::unsupported("FOR UPDATE is not supported"));
+        }
+        let count = parameter_oids.len().max(found.parameters.len());
+        let types = (0..count)
+            .map(|index| {
+                let given = parameter_oids.get(index).copied().filter(|oid| *oid != 0).map(PgType::new);
+                given.or_else(|| found.parameters.get(index).copied().flatten())
             })
+            .map(|known| known.map(|known| known.field("", true).map(Arc::new)).transpose())
             .collect::<crate::error::SqlResult<Vec<_>>>()?;
         let mut context = PlannerContext::new().with_prepare_param_data_types(types);
-        Ok(SqlToRel::new(self).sql_statement_to_plan_with_context(ast, &mut context)?)
+        let planned = SqlToRel::new(self).sql_statement_to_plan_with_context(ast, &mut context);
+        planned.map_err(|error| located(error, origin))
     }
 
     /// Runs the analyzer over a planned statement.
     pub(crate) fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         self.shared.analyzer.execute_and_check(plan, self.config.options(), |_, _| {})
     }
+}
+
+/// An error with its place in the statement's string.
+fn located(error: DataFusionError, origin: Option<&Statement>) -> SqlError {
+    let place = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| span.start);
+    let mut answer = SqlError::from(error);
+    if let (None, Some(place), Some(origin)) = (answer.position, place, origin) {
+        answer.position = origin.position(Location { line: place.line, column: place.column });
+    }
+    answer
 }
 
 /// Gives the first columns of a plan other names.
@@ -274,7 +310,7 @@ impl ContextProvider for Planner {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        &self.shared.expr_planners
+        &self.expr_planners
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
@@ -315,9 +351,9 @@ impl ContextProvider for Planner {
         self.config.options()
     }
 
-    // Names are asked for only to suggest one: the error in Postgres' words suggests none.
+    // Names are asked for only to suggest one, and there must be one: the error in Postgres' words suggests none.
     fn udf_names(&self) -> Vec<String> {
-        Vec::new()
+        vec![String::new()]
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
@@ -329,7 +365,7 @@ impl ContextProvider for Planner {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        vec![String::new()]
     }
 }
 

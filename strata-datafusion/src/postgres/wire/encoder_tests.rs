@@ -112,7 +112,7 @@ fn formats_are_checked() {
     let fields = [field(PgType::new(oid::INT4)), field(PgType::new(oid::INT4))];
     assert!(RowEncoder::new(&fields, &[0, 1], "UTC").is_ok());
     assert_eq!(RowEncoder::new(&fields, &[2], "UTC").unwrap_err().sqlstate, "22023");
-    assert_eq!(RowEncoder::new(&fields, &[0, 1, 1][..0], "UTC").is_ok(), true);
+    assert!(RowEncoder::new(&fields, &[], "UTC").is_ok());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use strata_core::ids::ColumnId;
 
 use super::{change, insert, returning};
 use crate::error::{SqlError, SqlResult};
-use crate::postgres::types::PgType;
+use crate::postgres::types::{PgType, oid};
 use crate::session::prepared::result_fields;
 use crate::session::types::ResultField;
 use crate::sql::ddl::{find_relation, undefined_table};
@@ -153,11 +153,11 @@ pub(super) fn quote(name: &str) -> String {
 /// `CAST(expression AS the column's type)`. Lengths of varchar and char are checked when the value is stored, since a
 /// cast would cut where an assignment refuses.
 pub(super) fn assign(expression: &str, pg_type: PgType) -> String {
-    let base = match pg_type.oid {
-        crate::postgres::types::oid::VARCHAR | crate::postgres::types::oid::BPCHAR => {
-            PgType::new(pg_type.oid)
-        }
-        _ => pg_type,
+    let name = match pg_type.oid {
+        oid::VARCHAR => "varchar".to_owned(),
+        // `character` without a length would be one of length 1.
+        oid::BPCHAR => "bpchar".to_owned(),
+        _ => pg_type.sql_name(),
     };
-    format!("CAST({expression} AS {})", base.sql_name())
+    format!("CAST({expression} AS {name})")
 }

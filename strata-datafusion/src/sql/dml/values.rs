@@ -30,7 +30,8 @@ pub(crate) fn exactly(array: &ArrayRef, column: &Column) -> SqlResult<ArrayRef> 
     cast_with_options(array, &wanted, &strict).map_err(|error| SqlError::new("22000", error.to_string()))
 }
 
-/// varchar(n) and char(n): too long is an error, unless what is beyond is spaces; char pads.
+/// varchar(n) and char(n): too long is an error, unless what is beyond is spaces. A char is held without the spaces at
+/// its end: they count in no comparison, and its output adds them.
 pub(crate) fn check_length(value: &mut Datum, column: &Column) -> SqlResult<()> {
     let pg_type = PgType::from(column.sql_type);
     if !matches!(pg_type.oid, oid::VARCHAR | oid::BPCHAR) {
@@ -45,8 +46,9 @@ pub(crate) fn check_length(value: &mut Datum, column: &Column) -> SqlResult<()> 
             return Err(SqlError::new("22001", format!("value too long for type {kind}({limit})")));
         }
         text.truncate(cut);
-    } else if pg_type.oid == oid::BPCHAR {
-        text.extend(std::iter::repeat_n(' ', limit - count));
+    }
+    if pg_type.oid == oid::BPCHAR {
+        text.truncate(text.trim_end_matches(' ').len());
     }
     Ok(())
 }
