@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use strata_core::ids::RowId;
@@ -131,6 +133,24 @@ async fn a_scan_runs_again_after_a_reset_and_partitions_may_run_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_forgets_the_filters_of_the_last_round() {
+    let world = loaded().await;
+    let context = now(&world);
+    let scan = scan_of(&context, "SELECT id FROM t WHERE c > 0 ORDER BY a LIMIT 5").await;
+    let filters = |scan: &Arc<dyn ExecutionPlan>| {
+        let mut filters = Vec::new();
+        let visit = &mut |filter: &Arc<dyn PhysicalExpr>| {
+            filters.push(filter.expression_id().is_some());
+            Ok(TreeNodeRecursion::Continue)
+        };
+        scan.apply_expressions(visit).unwrap();
+        filters
+    };
+    assert_eq!(filters(&scan), [false, true]);
+    assert_eq!(filters(&scan.reset_state().unwrap()), [false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recursive_query_scans_the_table_in_every_round() {
     let world = loaded().await;
     let context = now(&world);
@@ -176,6 +196,19 @@ async fn a_scan_with_a_fetch_takes_no_filter_from_above_it() {
     let shown = plan(&context, sql).await;
     let scan = shown.lines().find(|line| line.contains("StrataScan")).unwrap();
     assert!(!(scan.contains("fetch=10") && scan.contains("dynamic")), "{shown}");
+    // A scan of one partition takes the whole limit, and is then what the join offers its filter to.
+    let mut small = World::new(3).await;
+    let transaction = small.begin();
+    let mut rows = Vec::new();
+    small.insert(&transaction, &mut rows, 900).await;
+    small.commit(transaction).await;
+    small.rows = rows;
+    let alone = now(&small);
+    let sql =
+        "SELECT q.id FROM (VALUES (801), (802)) p(id) JOIN (SELECT id FROM t LIMIT 10) q ON p.id = q.id";
+    let shown = plan(&alone, sql).await;
+    assert!(shown.lines().any(|line| line.contains("StrataScan") && line.contains("fetch=10")), "{shown}");
+    assert_eq!(run(&alone, sql).await, Vec::<String>::new());
     for limit in [0, 1, 10, 9_000, 50_000] {
         let rows = run(&context, &format!("SELECT id, s FROM t WHERE id >= 0 LIMIT {limit}")).await;
         assert_eq!(rows.len(), limit.min(40_000));
@@ -262,4 +295,19 @@ async fn a_cancelled_statement_stops_its_scans() {
     cancel.cancel();
     let error = context.sql("SELECT sum(a) FROM t").await.unwrap().collect().await.unwrap_err();
     assert_eq!(crate::error::SqlError::from(error).sqlstate, "57014");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_that_can_fail_is_not_evaluated_on_rows_ruled_out() {
+    let mut world = loaded().await;
+    let transaction = world.begin();
+    let mut rows = world.rows.clone();
+    world.insert(&transaction, &mut rows, 100).await;
+    let context = world.context(transaction.view(), &rows);
+    // Some rows have a = 100: dividing by a - 100 fails on them.
+    let sql = "SELECT id FROM t WHERE a <> 100 AND 1000 / (a - 100) > 2";
+    let rows = run(&context, sql).await.len();
+    assert!(rows > 1000, "{rows}");
+    let frame = context.sql("SELECT id FROM t WHERE 1000 / (a - 100) > 2").await.unwrap();
+    assert!(frame.collect().await.is_err());
 }
