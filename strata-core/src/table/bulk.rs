@@ -6,32 +6,50 @@
 //! Loads of less than [`MIN_ROWS`] go in as ordinary rows.
 //!
 //! Memory stays bounded: a segment of rows, a run of keys for each index.
+//!
+//! [`BulkLoad`] borrows its transaction. Where the rows come from another thread, a [`BulkWriter`] takes them there:
+//! it owns what it needs, does all I/O and the uniqueness checks, and ends as a [`SealedLoad`], which the
+//! transaction then adopts. The transaction must write nothing in between.
 
 use std::ops::Bound::Unbounded;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
+use parking_lot::RwLock;
 
 use super::key_sorter::KeySorter;
 use super::keys::encode_index_key;
+use super::shared::Shared;
 use super::transaction::Transaction;
 use crate::block::{BlockKind, ReleaseBlock};
 use crate::catalog::TableDef;
 use crate::error::{Error, Result};
 use crate::heap::column;
-use crate::ids::{BlockId, ColumnId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId};
+use crate::ids::{BlockId, ColumnId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId, TxnId};
 use crate::memory::Reservation;
 use crate::row::{ColumnReader, ColumnType, Datum};
-use crate::txn::{BulkPart, TableLockMode};
+use crate::txn::{BulkPart, TableLockMode, WriteSet};
 
 /// Loads below this many rows take the row path.
 pub const MIN_ROWS: usize = 16_384;
+/// Rows that are inserted one by one before others have a turn.
+const ROWS_BETWEEN_YIELDS: usize = 256;
 /// A segment ends early at so many bytes of Arrow data.
 const SEGMENT_BYTES: usize = 64 << 20;
 
 /// A bulk load in progress. Dropped before [`finish`](Self::finish), it leaves nothing behind.
 pub struct BulkLoad<'t> {
     transaction: &'t Transaction,
+    writer: BulkWriter,
+}
+
+/// The part of a bulk load that any thread can drive. Dropped before it is sealed, it leaves nothing behind.
+pub struct BulkWriter {
+    shared: Arc<Shared>,
+    transaction: TxnId,
+    writes: Arc<RwLock<WriteSet>>,
     table: Arc<TableDef>,
     pending: Vec<Vec<ArrayRef>>,
     pending_rows: usize,
@@ -40,12 +58,37 @@ pub struct BulkLoad<'t> {
     blocks: Vec<(BlockId, u32)>,
 }
 
+/// A load whose blocks and files are written and checked. Dropped before it is adopted, it leaves nothing behind.
+pub struct SealedLoad {
+    shared: Arc<Shared>,
+    transaction: TxnId,
+    table: Arc<TableDef>,
+    form: Sealed,
+    /// What the rows of [`Sealed::Rows`] take.
+    _memory: Reservation,
+}
+
+enum Sealed {
+    /// Too few rows for a segment: they go in as ordinary ones.
+    Rows(Vec<Vec<ArrayRef>>),
+    /// `None` once adopted.
+    Part(Option<BulkPart>),
+}
+
 impl Transaction {
     /// Begins a bulk load into a table, waiting for other writers of the table to end.
     ///
     /// # Errors
     /// `NotFound`, `Deadlock`.
     pub async fn bulk_load(&self, table: TableId) -> Result<BulkLoad<'_>> {
+        Ok(BulkLoad { transaction: self, writer: self.bulk_writer(table).await? })
+    }
+
+    /// As [`bulk_load`](Self::bulk_load), for rows that another thread brings.
+    ///
+    /// # Errors
+    /// `NotFound`, `Deadlock`.
+    pub async fn bulk_writer(&self, table: TableId) -> Result<BulkWriter> {
         self.lock_table(table, TableLockMode::ShareRowExclusive).await?;
         let table = self.newest_catalog().table(table)?.clone();
         let pending_bytes = self.shared().store.pool.reserve("bulk load", 0)?;
@@ -53,8 +96,10 @@ impl Transaction {
         let sorters = table.indexes.iter();
         let sorters = sorters.map(|index| KeySorter::new(cache.clone(), table.clone(), index.clone()));
         let sorters = sorters.collect::<Result<_>>()?;
-        Ok(BulkLoad {
-            transaction: self,
+        Ok(BulkWriter {
+            shared: self.shared().clone(),
+            transaction: self.id(),
+            writes: self.writes().clone(),
             table,
             pending: Vec::new(),
             pending_rows: 0,
@@ -63,9 +108,112 @@ impl Transaction {
             blocks: Vec::new(),
         })
     }
+
+    /// Inserts rows one by one: a column for each live column of the table, in order. The table must be locked with
+    /// `RowExclusive`.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), and `Invalid` for columns that do not fit.
+    pub async fn insert_columns(&self, table: &TableDef, columns: &[ArrayRef]) -> Result<u64> {
+        let live: Vec<_> = table.schema.live().collect();
+        let readers = live.iter().zip(columns);
+        let readers: Vec<ColumnReader<'_>> = readers
+            .map(|(column, array)| ColumnReader::new(array.as_ref(), &column.column_type))
+            .collect::<Result<_>>()?;
+        if readers.len() != live.len() {
+            return Err(Error::Invalid(format!("{} columns for a table of {}", readers.len(), live.len())));
+        }
+        let rows = columns.first().map_or(0, |column| column.len());
+        let mut values = vec![Datum::Null; table.schema.columns.len()];
+        for place in 0..rows {
+            for (column, reader) in live.iter().zip(&readers) {
+                values[column.id.get() as usize] = reader.value(place)?.to_datum();
+            }
+            self.insert(table, &values).await?;
+            if place % ROWS_BETWEEN_YIELDS == ROWS_BETWEEN_YIELDS - 1 {
+                Yield::default().await;
+            }
+        }
+        Ok(rows as u64)
+    }
+}
+
+/// Lets the other tasks of an executor's thread run.
+#[derive(Default)]
+struct Yield {
+    yielded: bool,
+}
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl BulkLoad<'_> {
+    /// The table as it is locked.
+    pub fn table(&self) -> &Arc<TableDef> {
+        self.writer.table()
+    }
+
+    /// As [`BulkWriter::append`].
+    pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.append(batch)
+    }
+
+    /// Ends the load; its rows are part of the transaction from here on. Returns how many there are.
+    ///
+    /// # Errors
+    /// As [`BulkWriter::seal`] and [`SealedLoad::adopt`].
+    pub async fn finish(self) -> Result<u64> {
+        self.writer.seal()?.adopt(self.transaction).await
+    }
+}
+
+impl SealedLoad {
+    /// Makes the rows part of the transaction that the load was begun by. Returns how many there are.
+    ///
+    /// # Errors
+    /// `Invalid` for another transaction; for few rows as [`Transaction::insert`].
+    pub async fn adopt(mut self, transaction: &Transaction) -> Result<u64> {
+        if transaction.id() != self.transaction {
+            return Err(Error::Invalid("a bulk load belongs to another transaction".into()));
+        }
+        match &mut self.form {
+            Sealed::Rows(batches) => {
+                let mut rows = 0;
+                for columns in std::mem::take(batches) {
+                    rows += transaction.insert_columns(&self.table, &columns).await?;
+                }
+                Ok(rows)
+            }
+            Sealed::Part(part) => {
+                let Some(part) = part.take() else { return Ok(0) };
+                let rows = part.rows;
+                transaction.add_load(part);
+                Ok(rows)
+            }
+        }
+    }
+}
+
+impl Drop for SealedLoad {
+    fn drop(&mut self) {
+        let Sealed::Part(Some(part)) = &self.form else { return };
+        let blocks = part.blocks.iter().map(|(block, _)| *block);
+        for block in blocks.chain(part.tables.iter().map(|table| table.block)) {
+            self.shared.store.cache.release(block);
+        }
+    }
+}
+
+impl BulkWriter {
     /// The table as it is locked.
     pub fn table(&self) -> &Arc<TableDef> {
         &self.table
@@ -119,19 +267,33 @@ impl BulkLoad<'_> {
         Ok(())
     }
 
-    /// Ends the load; its rows are part of the transaction from here on. Returns how many there are.
+    /// Writes what is left, and checks that no key is there twice.
     ///
     /// # Errors
     /// As [`append`](Self::append), and `DuplicateKey` against the table.
-    pub async fn finish(mut self) -> Result<u64> {
-        if self.blocks.is_empty() && self.pending_rows < MIN_ROWS {
-            return self.insert_rows().await;
-        }
+    pub fn seal(mut self) -> Result<SealedLoad> {
+        let form = if self.blocks.is_empty() && self.pending_rows < MIN_ROWS {
+            Sealed::Rows(std::mem::take(&mut self.pending))
+        } else {
+            Sealed::Part(Some(self.seal_part()?))
+        };
+        let held = self.pending_bytes.bytes();
+        Ok(SealedLoad {
+            shared: self.shared.clone(),
+            transaction: self.transaction,
+            table: self.table.clone(),
+            form,
+            _memory: self.pending_bytes.split(held),
+        })
+    }
+
+    fn seal_part(&mut self) -> Result<BulkPart> {
         self.write_segment()?;
         let mut tables = Vec::new();
         let sorters = std::mem::take(&mut self.sorters);
         for (sorter, index) in sorters.into_iter().zip(&self.table.indexes) {
-            let files = sorter.finish()?;
+            let files = sorter.finish();
+            let files = files.inspect_err(|_| self.give_back(&tables))?;
             let checked = if index.unique { self.check_against_table(index.id, &files) } else { Ok(()) };
             tables.extend(files);
             if let Err(error) = checked {
@@ -139,28 +301,8 @@ impl BulkLoad<'_> {
                 return Err(error);
             }
         }
-        let load = self.transaction.shared().next_load();
-        let part = BulkPart::new(load, self.table.heap, std::mem::take(&mut self.blocks), tables, false);
-        let rows = part.rows;
-        self.transaction.add_load(part);
-        Ok(rows)
-    }
-
-    async fn insert_rows(&mut self) -> Result<u64> {
-        let rows = self.pending_rows as u64;
-        for columns in std::mem::take(&mut self.pending) {
-            let live: Vec<_> = self.table.schema.live().cloned().collect();
-            let count = columns.first().map_or(0, |column| column.len());
-            for place in 0..count {
-                let mut values = vec![Datum::Null; self.table.schema.columns.len()];
-                for (column, array) in live.iter().zip(&columns) {
-                    let value = crate::row::datum_at(array.as_ref(), place, &column.column_type)?;
-                    values[column.id.get() as usize] = value;
-                }
-                self.transaction.insert(&self.table, &values).await?;
-            }
-        }
-        Ok(rows)
+        let load = self.shared.next_load();
+        Ok(BulkPart::new(load, self.table.heap, std::mem::take(&mut self.blocks), tables, false))
     }
 
     fn write_segment(&mut self) -> Result<()> {
@@ -180,7 +322,7 @@ impl BulkLoad<'_> {
         self.add_keys(&columns)?;
         let slots = u32::try_from(self.pending_rows).expect("a segment is bounded");
         let payload = column::encode_block(&columns, None, slots, &column::EncodeOptions::default())?;
-        let store = self.transaction.shared().store.cache.store();
+        let store = self.shared.store.cache.store();
         let block = store.write(BlockKind::ColumnBlock, column::FORMAT, &payload)?;
         self.blocks.push((block, slots));
         self.pending_rows = 0;
@@ -220,8 +362,8 @@ impl BulkLoad<'_> {
         index: crate::ids::IndexId,
         files: &[crate::manifest::SsTableMeta],
     ) -> Result<()> {
-        let store = &self.transaction.shared().store;
-        let writes = self.transaction.writes().read();
+        let store = &self.shared.store;
+        let writes = self.writes.read();
         let own = writes.heap(self.table.heap);
         let mut entries = store.tree.range(index, Unbounded, Unbounded, false, RowId::MAX);
         if entries.next()?.is_none() && own.is_none() && writes.loads().is_empty() {
@@ -250,7 +392,7 @@ impl BulkLoad<'_> {
     /// Two bulk loads of one transaction into a table with a unique index: merged, equal keys meet.
     fn check_against_loads(
         &self,
-        writes: &crate::txn::WriteSet,
+        writes: &WriteSet,
         index: crate::ids::IndexId,
         files: &[crate::manifest::SsTableMeta],
     ) -> Result<()> {
@@ -261,7 +403,7 @@ impl BulkLoad<'_> {
         }
         runs.push(files.to_vec());
         let Some(def) = self.table.index(index) else { return Ok(()) };
-        let mut merge = crate::lsm::TableMerge::open(&self.transaction.shared().store.cache, &runs)?;
+        let mut merge = crate::lsm::TableMerge::open(&self.shared.store.cache, &runs)?;
         let mut last: Vec<u8> = Vec::new();
         while let Some((key, _)) = merge.next()? {
             if last == key && !super::keys::key_has_null(&self.table, def, key)? {
@@ -275,15 +417,15 @@ impl BulkLoad<'_> {
 
     fn give_back(&self, tables: &[crate::manifest::SsTableMeta]) {
         for table in tables {
-            self.transaction.shared().store.cache.release(table.block);
+            self.shared.store.cache.release(table.block);
         }
     }
 }
 
-impl Drop for BulkLoad<'_> {
+impl Drop for BulkWriter {
     fn drop(&mut self) {
         for (block, _) in &self.blocks {
-            self.transaction.shared().store.cache.release(*block);
+            self.shared.store.cache.release(*block);
         }
     }
 }
