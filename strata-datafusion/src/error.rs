@@ -18,6 +18,8 @@ pub struct SqlError {
     pub message: String,
     /// More about it.
     pub detail: Option<String>,
+    /// Where it happened, if not in the query text: the line of a COPY.
+    pub context: Option<String>,
     /// What to do.
     pub hint: Option<String>,
     /// Where in the query text, in characters from 1.
@@ -27,7 +29,7 @@ pub struct SqlError {
 impl SqlError {
     /// An error of this state and message.
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
-        Self { sqlstate, message: message.into(), detail: None, hint: None, position: None }
+        Self { sqlstate, message: message.into(), detail: None, context: None, hint: None, position: None }
     }
 
     /// `feature_not_supported`.
@@ -48,6 +50,12 @@ impl SqlError {
     /// With a detail line.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// With a context line, unless it has one.
+    pub fn with_context(mut self, context: impl Into<String>) -> Self {
+        self.context.get_or_insert_with(|| context.into());
         self
     }
 

@@ -51,6 +51,7 @@
 //! ```
 
 pub mod error;
+mod io;
 pub mod postgres;
 pub mod provider;
 mod pruning;

@@ -214,7 +214,7 @@ fn fields(severity: &str, error: &SqlError) -> Vec<(u8, String)> {
         (b'C', error.sqlstate.to_owned()),
         (b'M', clean(&error.message)),
     ];
-    let optional = [(b'D', &error.detail), (b'H', &error.hint)];
+    let optional = [(b'D', &error.detail), (b'H', &error.hint), (b'W', &error.context)];
     fields.extend(optional.into_iter().filter_map(|(code, text)| Some((code, clean(text.as_ref()?)))));
     fields.extend(error.position.map(|position| (b'P', position.to_string())));
     fields

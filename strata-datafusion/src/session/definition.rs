@@ -27,6 +27,11 @@ impl Session {
         self.settings.get("TimeZone").into()
     }
 
+    /// What now() says in the open transaction, in microseconds since 1970 UTC.
+    pub(crate) fn transaction_start_micros(&mut self) -> SqlResult<i64> {
+        Ok(self.transaction()?.began.timestamp_micros())
+    }
+
     /// The database below.
     pub(crate) fn database(&self) -> &Database {
         &self.engine.database

@@ -73,6 +73,8 @@ pub struct Session {
     cancel: CancelHandle,
     notices: Vec<SqlError>,
     config: query::CachedConfig,
+    /// A COPY … FROM STDIN that waits for its data.
+    copying: Option<crate::sql::copy::CopyIn>,
 }
 
 impl Session {
@@ -96,6 +98,7 @@ impl Session {
             cancel: CancelHandle::default(),
             notices,
             config: query::CachedConfig::default(),
+            copying: None,
         }
     }
 
@@ -125,6 +128,9 @@ impl Session {
                 Some([column].into()),
                 None,
             ));
+        }
+        if crate::sql::copy::is_copy(statement.ast()) {
+            return Ok(Prepared::new(statement.clone(), Vec::new(), None, None));
         }
         if dml::is_dml(statement.ast()) {
             return self.prepare_dml(statement, parameter_oids);
@@ -156,6 +162,9 @@ impl Session {
         }
         if explain::is_explain(prepared.statement().ast()) {
             return explain::execute(self, prepared, parameters, limits).await;
+        }
+        if crate::sql::copy::is_copy(prepared.statement().ast()) {
+            return crate::sql::copy::execute(self, prepared.statement(), limits).await;
         }
         if dml::is_dml(prepared.statement().ast()) {
             return dml::execute(self, prepared, parameters, limits).await;
@@ -189,6 +198,7 @@ impl Session {
 
     /// After any error: rolls the implicit transaction back, or marks the block failed.
     pub async fn fail(&mut self) {
+        self.copying = None;
         self.state = match self.state.take() {
             State::Implicit(open) => {
                 open.storage.rollback();

@@ -1,5 +1,6 @@
 //! From SQL text to logical plans.
 
+pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use super::copy::parse::{CopyOption, parse_copy};
 use crate::error::{SqlError, SqlResult};
 
 /// How deep expressions and queries may nest.
@@ -24,6 +26,7 @@ pub struct Statement {
 #[derive(Debug)]
 struct Inner {
     ast: ast::Statement,
+    copy_options: Vec<CopyOption>,
     text: String,
     offset: u32,
     lines: Arc<Lines>,
@@ -33,6 +36,11 @@ impl Statement {
     /// The statement as parsed.
     pub fn ast(&self) -> &ast::Statement {
         &self.inner.ast
+    }
+
+    /// The options of a COPY: the parsed statement has none of them.
+    pub(crate) fn copy_options(&self) -> &[CopyOption] {
+        &self.inner.copy_options
     }
 
     /// Its own text, without the semicolon.
@@ -114,9 +122,10 @@ pub fn parse(sql: &str) -> SqlResult<Vec<Statement>> {
         let start = lines.byte(first.span.start, sql).unwrap_or(0);
         let end = lines.byte(last.span.end, sql).unwrap_or(sql.len());
         let text = sql.get(start..end).unwrap_or(sql);
-        let ast = parse_one(&dialect, piece).map_err(|error| syntax_error(&error, piece, &lines))?;
+        let (ast, copy_options) =
+            parse_one(&dialect, piece).map_err(|error| syntax_error(&error, piece, &lines))?;
         let offset = lines.position(first.span.start).map_or(0, |position| position - 1);
-        let inner = Inner { ast, text: text.to_owned(), offset, lines: Arc::clone(&lines) };
+        let inner = Inner { ast, copy_options, text: text.to_owned(), offset, lines: Arc::clone(&lines) };
         statements.push(Statement { inner: Arc::new(inner) });
     }
     Ok(statements)
@@ -126,13 +135,20 @@ fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
-fn parse_one(dialect: &PostgreSqlDialect, tokens: &[TokenWithSpan]) -> Result<ast::Statement, ParserError> {
+fn parse_one(
+    dialect: &PostgreSqlDialect,
+    tokens: &[TokenWithSpan],
+) -> Result<(ast::Statement, Vec<CopyOption>), ParserError> {
     let mut tokens = tokens.to_vec();
     tokens.retain(|token| token.token != Token::EOF);
     tokens.push(TokenWithSpan::wrap(Token::SemiColon));
     let mut parser =
         Parser::new(dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);
-    let statement = parser.parse_statement()?;
+    let statement = if parser.peek_keyword(Keyword::COPY) {
+        parse_copy(&mut parser)?
+    } else {
+        (parser.parse_statement()?, Vec::new())
+    };
     while parser.consume_token(&Token::SemiColon) {}
     if parser.peek_token_ref().token != Token::EOF {
         return parser.expected("end of statement", parser.peek_token());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray};
-use datafusion::arrow::datatypes::{DataType, SchemaRef, UInt64Type};
+use datafusion::arrow::datatypes::{SchemaRef, UInt64Type};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use strata_core::txn::{RowLockMode, TableLockMode};
 
 use super::plan::{Action, DmlPlan, plan};
 use super::returning;
-use super::values::{check_length, datums, exactly};
+use super::values::{datums, exactly, fit_lengths};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
 use crate::session::Session;
@@ -370,18 +370,7 @@ pub(crate) fn stored_batch(table: &TableDef, batch: &RecordBatch) -> SqlResult<R
     let mut arrays = Vec::with_capacity(batch.num_columns());
     let mut fields = Vec::with_capacity(batch.num_columns());
     for (column, array) in table.schema.live().zip(batch.columns()) {
-        let exact = exactly(array, column)?;
-        let pg_type = PgType::from(column.sql_type);
-        let exact = if pg_type.length().is_some() && *exact.data_type() == DataType::Utf8View {
-            let mut builder = ColumnBuilder::new(&column.column_type, exact.len());
-            for mut value in datums(&exact, column)? {
-                check_length(&mut value, column)?;
-                builder.push_datum(&value)?;
-            }
-            builder.finish()
-        } else {
-            exact
-        };
+        let exact = fit_lengths(exactly(array, column)?, column)?;
         fields.push(datafusion::arrow::datatypes::Field::new(&column.name, exact.data_type().clone(), true));
         arrays.push(exact);
     }

@@ -13,9 +13,9 @@
 mod apply;
 mod change;
 mod insert;
-mod plan;
+pub(crate) mod plan;
 mod returning;
-mod values;
+pub(crate) mod values;
 
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 

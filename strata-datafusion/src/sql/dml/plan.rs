@@ -140,19 +140,19 @@ fn find_in(catalog: &Catalog, search_path: &[String], name: &ObjectName) -> SqlR
     Ok(RelationName { schema: found.0, relation: found.1 })
 }
 
-pub(super) fn parse_one(sql: &str) -> SqlResult<Ast> {
+pub(crate) fn parse_one(sql: &str) -> SqlResult<Ast> {
     let statement = crate::sql::parse::parse(sql)?.pop().ok_or_else(|| SqlError::syntax("nothing to do"))?;
     Ok(statement.ast().clone())
 }
 
 /// An identifier as SQL text that does not fold.
-pub(super) fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// `CAST(expression AS the column's type)`. Lengths of varchar and char are checked when the value is stored, since a
 /// cast would cut where an assignment refuses.
-pub(super) fn assign(expression: &str, pg_type: PgType) -> String {
+pub(crate) fn assign(expression: &str, pg_type: PgType) -> String {
     let name = match pg_type.oid {
         oid::VARCHAR => "varchar".to_owned(),
         // `character` without a length would be one of length 1.

@@ -2,7 +2,7 @@
 
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use strata_core::row::{Column, ColumnReader, Datum, arrow_type};
+use strata_core::row::{Column, ColumnBuilder, ColumnReader, Datum, arrow_type};
 
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::{PgType, oid};
@@ -28,6 +28,19 @@ pub(crate) fn exactly(array: &ArrayRef, column: &Column) -> SqlResult<ArrayRef> 
     }
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, &wanted, &strict).map_err(|error| SqlError::new("22000", error.to_string()))
+}
+
+/// The texts of a column as [`check_length`] has them.
+pub(crate) fn fit_lengths(array: ArrayRef, column: &Column) -> SqlResult<ArrayRef> {
+    let pg_type = PgType::from(column.sql_type);
+    if !matches!(pg_type.oid, oid::VARCHAR | oid::BPCHAR) {
+        return Ok(array);
+    }
+    let mut builder = ColumnBuilder::new(&column.column_type, array.len());
+    for value in datums(&array, column)? {
+        builder.push_datum(&value)?;
+    }
+    Ok(builder.finish())
 }
 
 /// varchar(n) and char(n): too long is an error, unless what is beyond is spaces. A char is held without the spaces at
