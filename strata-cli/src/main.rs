@@ -1,7 +1,8 @@
-//! `strata`: the shell, `open` and `check`.
+//! `strata`: the shell, `open`, `check` and `demo`.
 
 mod backend;
 mod check;
+mod demo;
 mod shell;
 
 use std::io::{self, IsTerminal};
@@ -69,6 +70,8 @@ enum Action {
         #[command(flatten)]
         run: Run,
     },
+    /// See it at work: load TPC-H, transfer and analyse at once, export Parquet.
+    Demo(demo::DemoOptions),
     /// Verify a database that is closed: every block, row and index entry.
     Check {
         /// The folder.
@@ -85,6 +88,15 @@ fn main() -> ExitCode {
         None => connect(arguments.connect, &arguments.run),
         Some(Action::Open { path, memory, run }) => open(&path, memory, &run),
         Some(Action::Check { path, memory }) => return check::run(&path, memory),
+        Some(Action::Demo(options)) => {
+            return match demo::run(&options) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    eprintln!("The demo failed: {failure}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -188,6 +188,31 @@ Indexes:
     runtime.block_on(server.shutdown());
 }
 
+#[test]
+fn copied_data_stands_in_the_script_and_comes_out_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "create table t (id bigint primary key, v text);
+copy t from stdin csv;
+1,one
+2,\"semi;colon\"
+\\.
+copy t from stdin csv;
+3,three
+x,four
+\\.
+select count(*) as n from t;
+";
+    let (shown, complaints) = fail(&["open", path(&folder)], script);
+    assert_eq!(shown, "CREATE TABLE\nCOPY 2\n n\n---\n 2\n(1 row)\n");
+    assert!(
+        complaints.starts_with("ERROR:  ") && complaints.contains("CONTEXT:  COPY t, line 2"),
+        "{complaints}"
+    );
+    let copied =
+        succeed(&["open", path(&folder), "-c", "copy t from stdin csv; copy t to stdout csv"], "3,three\n");
+    assert_eq!(copied, "COPY 1\n1,one\n2,semi;colon\n3,three\n");
+}
+
 /// A closed database whose rows are in blocks.
 fn checkpointed(folder: &Path) {
     let rows: Vec<String> = (0..2000).map(|row| format!("({row}, 'marker-{row}')")).collect();

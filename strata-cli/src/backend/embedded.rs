@@ -215,6 +215,7 @@ fn failure(error: SqlError) -> Failure {
     Failure {
         detail: error.detail,
         hint: error.hint,
+        context: error.context,
         position: error.position,
         ..Failure::new(error.message)
     }
