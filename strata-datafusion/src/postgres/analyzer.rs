@@ -3,6 +3,7 @@
 //! What the SQL planner builds without asking [`operators`](super::operators) is put right here: BETWEEN, IN, LIKE, IS
 //! DISTINCT FROM and unary minus. It changes operands only, never a result's type: plans above were built on that.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -30,12 +31,16 @@ impl AnalyzerRule for PostgresSemantics {
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        let operators = OperatorPlanner { config: Arc::new(config.clone()) };
+        // The configuration is large, and most plans hold nothing to rewrite.
+        let operators = LazyCell::new(|| OperatorPlanner { config: Arc::new(config.clone()) });
         Ok(plan.transform_up_with_subqueries(|plan| rewrite_plan(plan, &operators))?.data)
     }
 }
 
-fn rewrite_plan(plan: LogicalPlan, operators: &OperatorPlanner) -> Result<Transformed<LogicalPlan>> {
+fn rewrite_plan(
+    plan: LogicalPlan,
+    operators: &LazyCell<OperatorPlanner, impl FnOnce() -> OperatorPlanner>,
+) -> Result<Transformed<LogicalPlan>> {
     let mut touched = false;
     for expr in plan.expressions() {
         touched = touched || expr.exists(|expr| Ok(concerns(expr)))?;

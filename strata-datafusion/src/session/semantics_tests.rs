@@ -87,6 +87,8 @@ async fn types_of_results() {
             "timestamp with time zone,date,timestamp without time zone",
         ),
         ("SELECT date '2024-01-02' - date '2024-01-01', now() - now()", "integer,interval"),
+        ("SELECT sum(n), max(n) FROM generate_series(1, 9) n", "bigint,integer"),
+        ("SELECT max(n) FROM generate_series(1, 9::bigint) n", "bigint"),
         ("SELECT ARRAY[1, 2], '{a}'::text[]", "integer[],text[]"),
         ("SELECT CASE WHEN true THEN 1 ELSE 0 END, coalesce(NULL, 2)", "integer,integer"),
         ("SELECT extract(year FROM now()), date_part('year', now())", "numeric,double precision"),
@@ -222,6 +224,10 @@ async fn arrays() {
 async fn queries_without_tables() {
     check(&[
         ("generate_series(1, 3)", "1\n2\n3"),
+        ("* FROM generate_series(3, 1, -2)", "3\n1"),
+        ("* FROM generate_series(timestamp '2024-01-31', '2024-03-01', '1 month')", "2024-01-31 00:00:00\n2024-02-29 00:00:00"),
+        ("count(*), pg_typeof(min(d)) FROM generate_series(date '2024-01-01', date '2024-01-03', interval '1 day') d", "3|timestamp with time zone"),
+        ("generate_series(5)", "42883"),
         ("i * 2 FROM generate_series(1, 3) i ORDER BY i", "2\n4\n6"),
         ("count(*), sum(x), avg(x), min(x) FROM (VALUES (1), (2), (4)) t(x)", "3|7|2.3333333333333333|1"),
         ("avg(x) OVER (ORDER BY x) FROM (VALUES (1), (2)) t(x)", "1.0000000000000000\n1.5000000000000000"),
@@ -281,7 +287,7 @@ async fn parameters_are_typed_and_bound() {
         ("SELECT x FROM (VALUES (1), (2)) t(x) WHERE x = $1", &[oid::INT4], &["2"], "2"),
         (
             "SELECT x FROM generate_series(1, 9) t(x) WHERE x > $1 ORDER BY x LIMIT $2",
-            &[oid::INT8, oid::INT8],
+            &[oid::INT4, oid::INT8],
             &["3", "1"],
             "4",
         ),

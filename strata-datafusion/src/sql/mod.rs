@@ -9,3 +9,4 @@ pub(crate) mod output;
 pub mod parse;
 pub(crate) mod plan;
 pub mod rewrite;
+mod series;

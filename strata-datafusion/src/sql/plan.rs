@@ -46,9 +46,9 @@ use super::parse::Statement;
 use super::rewrite::{name_columns, rewrite_statement};
 use crate::error::SqlError;
 use crate::postgres::aggregates::AggregatePlanner;
-use crate::postgres::operators::OperatorPlanner;
+use crate::postgres::operators::{Operand, OperatorPlanner, narrow};
 use crate::postgres::pg_catalog;
-use crate::postgres::types::PgType;
+use crate::postgres::types::{PgType, oid};
 use crate::session::engine::Shared;
 use crate::session::storage::{Found, Relations};
 
@@ -266,6 +266,12 @@ fn located(error: DataFusionError, origin: Option<&Statement>) -> SqlError {
     answer
 }
 
+/// Whether an argument is at most an int4, as far as it is a whole number.
+fn fits_int4(arg: &Expr, schema: &DFSchema) -> bool {
+    let arg = narrow(arg.clone());
+    !matches!(Operand::of(&arg, schema), Ok(Operand::Typed(PgType { oid: oid::INT8, .. })))
+}
+
 /// Gives the first columns of a plan other names.
 fn rename_columns(plan: LogicalPlan, names: &[String]) -> crate::error::SqlResult<LogicalPlan> {
     if names.is_empty() {
@@ -297,10 +303,15 @@ impl ContextProvider for Planner {
             .build();
         let simplifier = ExprSimplifier::new(context);
         let schema = DFSchema::empty();
+        let is_series = name == "generate_series";
+        let narrow = is_series && args.iter().all(|arg| fits_int4(arg, &schema));
         let args = args
             .into_iter()
             .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
             .collect::<Result<Vec<_>>>()?;
+        if is_series {
+            return super::series::source(function, args, narrow, self);
+        }
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self))?;
         Ok(provider_as_source(provider))
     }

@@ -16,6 +16,8 @@ use datafusion::arrow::datatypes::{DataType, Field};
 
 pub(crate) use function::{CastFunction, cast_call, session_zone};
 
+pub(crate) use time::midnight;
+
 use super::types::{PgType, oid};
 use super::zone::Zone;
 use crate::error::{SqlError, SqlResult};
