@@ -33,7 +33,7 @@ pub(super) async fn updated(records: Vec<Record<Family>>, config: Config) -> Str
         text.push('\n');
     }
     runner.shutdown_async().await;
-    format!("{}\n", text.trim_end())
+    format!("{}\n", text.trim_end_matches('\n'))
 }
 
 fn state_of(output: &RecordOutput<Family>) -> Option<String> {
