@@ -93,8 +93,7 @@ async fn resolve(listen: &str) -> Result<SocketAddr, Failure> {
 
 /// Opens the database and builds the engine over it.
 fn open(arguments: &Arguments) -> Result<Arc<Engine>, Failure> {
-    let memory_bytes = usize::try_from(arguments.memory).map_err(|_| "--memory exceeds the address space")?;
-    let options = Options { memory_bytes, ..Options::default() };
+    let options = Options { memory_bytes: arguments.memory, ..Options::default() };
     let database = Database::open(&arguments.data_dir, options)?;
     tracing::info!(replayed_records = database.replayed_records(), "the database is open");
     Ok(Engine::new(database, EngineOptions::default())?)
