@@ -1,12 +1,16 @@
 //! A client that writes until the server is gone.
 
+use std::fmt::Write as _;
+use std::io::Cursor;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::SinkExt;
 use tokio_postgres::{Client, Config, Error};
 
 use super::model::ClientModel;
-use super::operation::Operation;
+use super::operation::{BULK_IDS, Operation};
 use super::{CrashResult, connect};
 use crate::random::Random;
 
@@ -97,7 +101,7 @@ impl Writer {
         let statements = operation.statements(&self.model);
         // Even clients send one Query message a statement, odd ones the extended protocol.
         let extended = self.model.client % 2 == 1;
-        if let Err(error) = self.before_commit(&statements, extended).await {
+        if let Err(error) = self.before_commit(operation, &statements, extended).await {
             return match error.as_db_error() {
                 None => Outcome::Lost(error),
                 Some(_) => match self.client.batch_execute("ROLLBACK").await {
@@ -113,7 +117,12 @@ impl Writer {
         }
     }
 
-    async fn before_commit(&self, statements: &[String], extended: bool) -> Result<(), Error> {
+    async fn before_commit(
+        &self,
+        operation: Operation,
+        statements: &[String],
+        extended: bool,
+    ) -> Result<(), Error> {
         self.client.batch_execute("BEGIN").await?;
         for statement in statements {
             if extended {
@@ -122,6 +131,25 @@ impl Writer {
                 self.client.batch_execute(statement).await?;
             }
         }
+        if let Operation::Copy { tag, rows } = operation {
+            self.copy(tag, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, tag: u64, rows: u64) -> Result<(), Error> {
+        let sink = self.client.copy_in("COPY bulk FROM STDIN").await?;
+        let mut sink = pin!(sink);
+        let mut chunk = String::new();
+        for row in 1..=rows {
+            // Writing to a string does not fail.
+            let _ = writeln!(chunk, "{}\t{tag}\tcopied", tag * BULK_IDS + row);
+            if chunk.len() > 32_768 {
+                sink.send(Cursor::new(std::mem::take(&mut chunk).into_bytes())).await?;
+            }
+        }
+        sink.send(Cursor::new(chunk.into_bytes())).await?;
+        sink.as_mut().finish().await?;
         Ok(())
     }
 

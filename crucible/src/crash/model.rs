@@ -54,7 +54,7 @@ impl ClientModel {
             Operation::Delete { tag } => {
                 self.pairs.remove(&tag);
             }
-            Operation::Bulk { tag, rows } => {
+            Operation::Bulk { tag, rows } | Operation::Copy { tag, rows } => {
                 self.bulk.insert(tag, rows);
             }
             Operation::BulkDelete { tag } => {

@@ -25,6 +25,8 @@ pub(super) enum Operation {
     Step,
     /// INSERT … SELECT of so many rows, and a row that tells of them.
     Bulk { tag: u64, rows: u64 },
+    /// The same through COPY.
+    Copy { tag: u64, rows: u64 },
     /// A bulk load's rows out again.
     BulkDelete { tag: u64 },
 }
@@ -56,14 +58,14 @@ impl Operation {
                     let rows =
                         if random.chance(1, 8) { bulk_rows } else { random.within(1..bulk_rows.min(2000)) };
                     let tag = model.new_tag();
-                    Self::Bulk { tag, rows }
+                    if random.chance(1, 2) { Self::Bulk { tag, rows } } else { Self::Copy { tag, rows } }
                 }
             },
             _ => Self::Step,
         }
     }
 
-    /// Its statements, without BEGIN and COMMIT.
+    /// Its statements, without BEGIN, COPY and COMMIT.
     pub(super) fn statements(self, model: &ClientModel) -> Vec<String> {
         match self {
             Self::Insert { tag, rows } => {
@@ -105,6 +107,7 @@ impl Operation {
                     format!("INSERT INTO bulk_tags VALUES ({tag}, {rows})"),
                 ]
             }
+            Self::Copy { tag, rows } => vec![format!("INSERT INTO bulk_tags VALUES ({tag}, {rows})")],
             Self::BulkDelete { tag } => vec![
                 format!("DELETE FROM bulk WHERE tag = {tag}"),
                 format!("DELETE FROM bulk_tags WHERE tag = {tag}"),
