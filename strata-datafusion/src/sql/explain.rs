@@ -109,6 +109,7 @@ pub(crate) async fn execute(
             return Err(error);
         }
     };
+    let text = crate::sql::output::without_marks(&text);
     lines.extend(text.lines().map(|line| format!("{indent}{line}")));
     crate::session::text_rows(&[(COLUMN, lines)], "EXPLAIN")
 }

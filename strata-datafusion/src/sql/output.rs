@@ -17,6 +17,16 @@ pub(crate) fn unique_name(name: &str, position: usize) -> String {
     format!("{name}{MARK}{position}")
 }
 
+/// A text that names columns (a plan), with their names as the client sees them.
+pub(crate) fn without_marks(text: &str) -> String {
+    let mut pieces = text.split(MARK);
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +35,6 @@ mod tests {
     fn the_suffix_is_not_shown() {
         assert_eq!(shown_name(&unique_name("?column?", 2)), "?column?");
         assert_eq!(shown_name("plain"), "plain");
+        assert_eq!(without_marks(&format!("sum as {}, b", unique_name("sum", 12))), "sum as sum, b");
     }
 }

@@ -14,13 +14,14 @@ use datafusion::arrow::datatypes::{
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::binary;
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::cast::cast_call;
+use crate::postgres::input::number::decimal_digits;
 use crate::postgres::types::{PgType, oid};
 
 /// Digits after the point that a quotient has at least.
@@ -145,7 +146,12 @@ pub(super) fn plan(
     }
     // Whole numbers become exact ones with the digits they can have.
     let numeric = PgType::new(oid::NUMERIC);
-    let (left, right) = (to(left, left_type, numeric), to(right, right_type, numeric));
+    let exact = |expr: Expr, found: PgType| match &expr {
+        Expr::Literal(ScalarValue::Int32(Some(value)), _) => exact_literal(i128::from(*value)),
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => exact_literal(i128::from(*value)),
+        _ => to(expr, found, numeric),
+    };
+    let (left, right) = (exact(left, left_type), exact(right, right_type));
     let scale = |found: PgType| match found.numeric_parts() {
         Some((_, scale)) => scale,
         None if is_integer(found) => 0,
@@ -165,6 +171,12 @@ pub(super) fn plan(
         Some(operator) => binary(left, operator, right),
         None => checked(arithmetic, vec![left, right]),
     }))
+}
+
+/// A whole number with just the digits it has.
+fn exact_literal(value: i128) -> Expr {
+    let digits = u8::try_from(decimal_digits(value)).unwrap_or(38);
+    lit(ScalarValue::Decimal128(Some(value), digits, 0))
 }
 
 fn decimal_parts(data_type: &DataType) -> Option<(u8, i8)> {
