@@ -76,7 +76,7 @@ fn a_portal_is_fetched_in_parts_while_other_queries_run() {
         let mut sum = 0;
         loop {
             let rows = transaction.query_portal(&portal, 777).await.expect("rows");
-            sum += rows.iter().map(|row| row.get::<_, i64>(0)).sum::<i64>();
+            sum += rows.iter().map(|row| i64::from(row.get::<_, i32>(0))).sum::<i64>();
             if rows.len() < 777 {
                 break;
             }
