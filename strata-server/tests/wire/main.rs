@@ -1,6 +1,7 @@
 //! The server over its socket: frames, endings, real clients.
 
 mod client;
+mod copy;
 mod drivers;
 mod ending;
 mod frames;
