@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::copy::parse::{CopyOption, parse_copy};
+use super::ddl::parse_vacuum;
 use crate::error::{SqlError, SqlResult};
 
 /// How deep expressions and queries may nest.
@@ -146,6 +147,8 @@ fn parse_one(
         Parser::new(dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);
     let statement = if parser.peek_keyword(Keyword::COPY) {
         parse_copy(&mut parser)?
+    } else if parser.peek_keyword(Keyword::VACUUM) {
+        (parse_vacuum(&mut parser)?, Vec::new())
     } else {
         (parser.parse_statement()?, Vec::new())
     };

@@ -10,6 +10,7 @@ mod drop;
 mod maintenance;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Ast};
+pub(crate) use maintenance::parse_vacuum;
 use strata_core::catalog::Catalog;
 
 use crate::error::{SqlError, SqlResult};
