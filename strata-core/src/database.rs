@@ -127,12 +127,11 @@ impl Database {
             LoadId::new(state.counters.next_load.max(replayed.last_load.map_or(0, |load| load.get() + 1)));
         let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load, lock));
         if options.sync_thread {
-            let publisher = Arc::downgrade(&shared);
-            shared.store.journal.start_sync_thread(Arc::new(move |durable: Result<Lsn>| {
-                if let Some(shared) = publisher.upgrade() {
-                    shared.store.on_durable(durable);
-                }
-            }));
+            let publisher = shared.store.publisher().clone();
+            shared
+                .store
+                .journal
+                .start_sync_thread(Arc::new(move |durable: Result<Lsn>| publisher.on_durable(durable)));
         }
         let thresholds = options
             .thresholds
@@ -208,7 +207,7 @@ impl Database {
     /// `Io`, after which the database is poisoned.
     pub fn sync(&self) -> Result<()> {
         let durable = self.inner.shared.store.journal.flush();
-        self.inner.shared.store.on_durable(durable.clone());
+        self.inner.shared.store.publisher().on_durable(durable.clone());
         durable.map(|_| ())
     }
 

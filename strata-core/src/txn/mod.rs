@@ -6,6 +6,7 @@
 mod codec;
 mod heaps;
 pub mod lock;
+mod publish;
 pub mod record;
 pub mod recovery;
 mod snapshot;
@@ -15,6 +16,7 @@ mod write_set;
 
 pub use heaps::HeapSet;
 pub use lock::{LockManager, LockMode, LockTicket, Resource, RowLockMode, TableLockMode};
+pub use publish::Publisher;
 pub use snapshot::{Snapshot, SnapshotRegistry};
 pub use store::{CommitSection, Loads, OnApply, PendingLoad, Replay, Store, StoreParts};
 pub use ticket::{CommitTicket, block_on};

@@ -3,7 +3,7 @@
 //! **Commit** (ARCHITECTURE.md section 4). *Prepare*, outside any lock: encode the record's body, pin the marks
 //! and tail pages, reserve memory, memtable and journal space; whatever can fail fails here. *Commit section*
 //! (`section`'s lock), short and serial: take the timestamp and RowIds, append the record, apply. Nothing in it
-//! fails or does I/O. The journal's group sync then calls [`Store::on_durable`], which publishes in timestamp order,
+//! fails or does I/O. The journal's group sync then calls [`Publisher::on_durable`], which publishes in timestamp order,
 //! releases locks and settles tickets.
 //!
 //! **Lock order:** `section` > `in_flight` > leaves (lock manager, snapshot registry, journal buffer, heap tails).
@@ -12,13 +12,13 @@
 //! **Failure.** A sync that fails poisons the store: every commit in flight and every later one is refused
 //! with [`Error::Poisoned`]; published snapshots stay readable.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::heaps::HeapSet;
 use super::lock::LockManager;
+use super::publish::{InFlight, Publisher};
 use super::record::{Placement, RecordBody, row_of_ordinal};
 use super::snapshot::SnapshotRegistry;
 use super::ticket::{CommitOutcome, CommitTicket};
@@ -27,7 +27,7 @@ use crate::cache::PageCache;
 use crate::error::{Error, Result};
 use crate::heap::Prepared;
 use crate::ids::{HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
-use crate::journal::{Journal, JournalSpace};
+use crate::journal::Journal;
 use crate::lsm::{IndexEntry, IndexTree};
 use crate::manifest::{Manifest, SsTableMeta};
 use crate::memory::{MemoryPool, Reservation};
@@ -57,16 +57,6 @@ pub struct PendingLoad {
     pub blocks: Vec<(SegmentId, crate::ids::BlockId, u32)>,
 }
 
-#[derive(Debug)]
-struct InFlight {
-    timestamp: Timestamp,
-    end: Lsn,
-    txn: TxnId,
-    outcome: CommitOutcome,
-    /// Room in the journal, held until the record is durable.
-    _space: JournalSpace,
-}
-
 /// Memory and pins that applying a commit uses up.
 pub struct PreparedCommit {
     heaps: Vec<Prepared>,
@@ -92,8 +82,7 @@ pub struct Store {
     /// The locks.
     pub locks: Arc<LockManager>,
     section: Mutex<CommitSection>,
-    in_flight: Mutex<VecDeque<InFlight>>,
-    poison: OnceLock<String>,
+    publisher: Arc<Publisher>,
 }
 
 /// The parts that a [`Store`] is put together from.
@@ -117,6 +106,7 @@ pub struct StoreParts {
 impl Store {
     /// Puts the parts together. Replay comes next, then [`Journal::start_sync_thread`].
     pub fn new(parts: StoreParts) -> Self {
+        let publisher = Publisher::new(parts.last_commit);
         Self {
             pool: parts.pool,
             cache: parts.cache,
@@ -124,20 +114,21 @@ impl Store {
             tree: parts.tree,
             journal: parts.journal,
             manifest: parts.manifest,
-            snapshots: SnapshotRegistry::new(parts.last_commit),
-            locks: LockManager::new(),
+            snapshots: publisher.snapshots().clone(),
+            locks: publisher.locks().clone(),
             section: Mutex::new(CommitSection { last: parts.last_commit, pending_loads: Vec::new() }),
-            in_flight: Mutex::new(VecDeque::new()),
-            poison: OnceLock::new(),
+            publisher,
         }
     }
 
     /// Fails once the store has stopped accepting writes.
     pub fn check_writable(&self) -> Result<()> {
-        match self.poison.get() {
-            Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
-            None => Ok(()),
-        }
+        self.publisher.check_writable()
+    }
+
+    /// What the journal tells when commits are durable.
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
     }
 
     /// Runs `action` in the commit section: no commit is between its timestamp and its application.
@@ -170,13 +161,13 @@ impl Store {
             on_apply(placement.timestamp);
         }
         let timestamp = placement.timestamp;
-        self.in_flight.lock().push_back(InFlight { timestamp, end, txn, outcome, _space: space });
+        self.publisher.push(InFlight { timestamp, end, txn, outcome, _space: space });
         drop(section);
 
         // The sync may have ended before the entry was in the queue.
         let durable = self.journal.durable();
         if durable >= end {
-            self.on_durable(Ok(durable));
+            self.publisher.on_durable(Ok(durable));
         }
         Ok(ticket)
     }
@@ -300,38 +291,9 @@ impl Store {
         section.pending_loads.push(PendingLoad { load: load.load, end, heap: load.heap, blocks });
     }
 
-    /// Publishes what is durable, releases its locks and settles its tickets. Called by the journal.
-    pub fn on_durable(&self, durable: Result<Lsn>) {
-        let mut settled = Vec::new();
-        {
-            let mut in_flight = self.in_flight.lock();
-            match &durable {
-                Ok(durable) => {
-                    while in_flight.front().is_some_and(|commit| commit.end <= *durable) {
-                        settled.extend(in_flight.pop_front());
-                    }
-                    if let Some(last) = settled.last() {
-                        self.snapshots.publish(last.timestamp);
-                    }
-                }
-                Err(error) => {
-                    self.poison.get_or_init(|| error.to_string());
-                    settled.extend(in_flight.drain(..));
-                }
-            }
-        }
-        for commit in settled {
-            self.locks.release_all(commit.txn);
-            commit.outcome.settle(match &durable {
-                Ok(_) => Ok(commit.timestamp),
-                Err(error) => Err(Error::Poisoned { reason: error.to_string() }),
-            });
-        }
-    }
-
     /// Stops accepting writes.
     pub fn poison(&self, reason: &str) {
-        self.poison.get_or_init(|| reason.to_owned());
+        self.publisher.poison(reason);
     }
 }
 

@@ -1,0 +1,100 @@
+//! Publication: what happens to commits once the journal has synced them.
+//!
+//! The journal's sync thread holds the [`Publisher`], and nothing else of the database: so closing a database never waits
+//! for, or ends on, that thread.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::lock::LockManager;
+use super::snapshot::SnapshotRegistry;
+use super::ticket::CommitOutcome;
+use crate::error::{Error, Result};
+use crate::ids::{Lsn, Timestamp, TxnId};
+use crate::journal::JournalSpace;
+
+/// A commit that is applied and not known to be durable.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) timestamp: Timestamp,
+    pub(super) end: Lsn,
+    pub(super) txn: TxnId,
+    pub(super) outcome: CommitOutcome,
+    /// Room in the journal, held until the record is durable.
+    pub(super) _space: JournalSpace,
+}
+
+/// Publishes commits in timestamp order.
+#[derive(Debug)]
+pub struct Publisher {
+    snapshots: Arc<SnapshotRegistry>,
+    locks: Arc<LockManager>,
+    in_flight: Mutex<VecDeque<InFlight>>,
+    poison: OnceLock<String>,
+}
+
+impl Publisher {
+    pub(super) fn new(last_commit: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            snapshots: SnapshotRegistry::new(last_commit),
+            locks: LockManager::new(),
+            in_flight: Mutex::new(VecDeque::new()),
+            poison: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn snapshots(&self) -> &Arc<SnapshotRegistry> {
+        &self.snapshots
+    }
+
+    pub(super) fn locks(&self) -> &Arc<LockManager> {
+        &self.locks
+    }
+
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(reason) => Err(Error::Poisoned { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn poison(&self, reason: &str) {
+        self.poison.get_or_init(|| reason.to_owned());
+    }
+
+    /// Adds a commit; called in the commit section, so in timestamp order.
+    pub(super) fn push(&self, commit: InFlight) {
+        self.in_flight.lock().push_back(commit);
+    }
+
+    /// Publishes what is durable, releases its locks and settles its tickets. Called by the journal.
+    pub fn on_durable(&self, durable: Result<Lsn>) {
+        let mut settled = Vec::new();
+        {
+            let mut in_flight = self.in_flight.lock();
+            match &durable {
+                Ok(durable) => {
+                    while in_flight.front().is_some_and(|commit| commit.end <= *durable) {
+                        settled.extend(in_flight.pop_front());
+                    }
+                    if let Some(last) = settled.last() {
+                        self.snapshots.publish(last.timestamp);
+                    }
+                }
+                Err(error) => {
+                    self.poison(&error.to_string());
+                    settled.extend(in_flight.drain(..));
+                }
+            }
+        }
+        for commit in settled {
+            self.locks.release_all(commit.txn);
+            commit.outcome.settle(match &durable {
+                Ok(_) => Ok(commit.timestamp),
+                Err(error) => Err(Error::Poisoned { reason: error.to_string() }),
+            });
+        }
+    }
+}
