@@ -59,6 +59,7 @@ impl Embedded {
             Outcome::Empty => Answer::Empty,
             Outcome::Command(tag) => Answer::Done(tag),
             Outcome::Rows(stream) => rows(stream).await?,
+            Outcome::Point(few) => rows(few.into_stream()?).await?,
             Outcome::CopyIn { .. } => {
                 return Err(self.session.abort_copy("it must be a statement by itself"));
             }

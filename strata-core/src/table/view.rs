@@ -115,6 +115,11 @@ impl TableView {
                 .unwrap_or(false)
     }
 
+    /// Whether the statement sees rows that its transaction has loaded in bulk: no index finds them before they commit.
+    pub fn has_own_loads(&self) -> bool {
+        self.own_load_rows() > 0
+    }
+
     fn own_load_rows(&self) -> u64 {
         let Some(own) = &self.view.own else { return 0 };
         let writes = own.writes.read();

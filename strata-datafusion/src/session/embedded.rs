@@ -46,7 +46,7 @@ impl Session {
         let mut collected = Vec::new();
         for statement in self.parse(sql)? {
             let prepared = self.prepare(&statement, &[]).await?;
-            match self.execute(&prepared, &bound).await? {
+            match self.execute(&prepared, &bound).await?.streamed()? {
                 Outcome::Rows(mut rows) => {
                     while let Some(batch) = rows.batches.next().await {
                         collected.push(batch?);

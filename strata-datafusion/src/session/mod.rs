@@ -8,8 +8,9 @@ mod definition;
 mod embedded;
 pub mod engine;
 mod memory;
+mod point;
 pub mod prepared;
-mod query;
+pub(crate) mod query;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub mod storage;
@@ -18,7 +19,6 @@ pub mod types;
 mod utility;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use cancel::CancelHandle;
 pub use engine::{Engine, EngineOptions};
@@ -33,7 +33,6 @@ use crate::postgres::types::{PgType, oid};
 pub use crate::sql::parse::Statement;
 use crate::sql::{ddl, dml, explain};
 use prepared::result_field;
-use run::Limits;
 pub(crate) use settings::SERVER_VERSION;
 use settings::Settings;
 use storage::Isolation;
@@ -75,6 +74,7 @@ pub struct Session {
     config: query::CachedConfig,
     /// A COPY … FROM STDIN that waits for its data.
     copying: Option<crate::sql::copy::CopyIn>,
+    point: point::PointState,
 }
 
 impl Session {
@@ -99,6 +99,7 @@ impl Session {
             notices,
             config: query::CachedConfig::default(),
             copying: None,
+            point: point::PointState::default(),
         }
     }
 
@@ -141,8 +142,6 @@ impl Session {
     /// Runs a prepared statement. It joins the open transaction, or opens an implicit one that
     /// [`finish_implicit`](Self::finish_implicit) ends.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: &[Parameter<'_>]) -> SqlResult<Outcome> {
-        let timeout = Duration::from_millis(self.settings.milliseconds("statement_timeout"));
-        let limits = Limits::starting_now(self.cancel.clone(), timeout);
         if parameters.len() != prepared.parameter_oids().len() {
             return Err(SqlError::new(
                 "08P01",
@@ -153,6 +152,18 @@ impl Session {
                 ),
             ));
         }
+        match self.execute_point(prepared, parameters).await? {
+            Some(outcome) => Ok(outcome),
+            None => self.execute_ordinary(prepared, parameters).await,
+        }
+    }
+
+    async fn execute_ordinary(
+        &mut self,
+        prepared: &Prepared,
+        parameters: &[Parameter<'_>],
+    ) -> SqlResult<Outcome> {
+        let limits = self.limits();
         if let Some(outcome) = self.execute_utility(prepared.statement().ast(), &limits).await? {
             return Ok(outcome);
         }
@@ -172,13 +183,14 @@ impl Session {
         self.execute_query(prepared, parameters, limits).await
     }
 
-    /// Plans and runs a statement without parameters.
+    /// Plans and runs a statement without parameters. What comes again goes through
+    /// [`execute_text`](Self::execute_text).
     pub async fn execute_statement(&mut self, statement: &Statement) -> SqlResult<Outcome> {
         let prepared = self.prepare(statement, &[]).await?;
         if !prepared.parameter_oids().is_empty() {
             return Err(SqlError::new("42P02", "there is no parameter $1"));
         }
-        self.execute(&prepared, &[]).await
+        self.execute_ordinary(&prepared, &[]).await
     }
 
     /// At Sync, and after the last statement of a simple query: commits what is implicit, durably.
@@ -248,7 +260,7 @@ impl Session {
     fn transaction(&mut self) -> SqlResult<&mut Open> {
         self.state.check()?;
         if matches!(self.state, State::Idle) {
-            let (isolation, read_only) = self.default_modes();
+            let (isolation, read_only) = self.known_modes();
             let open = Open::begin(&self.engine.database, isolation, read_only)?;
             self.settings.save();
             self.state = State::Implicit(open);

@@ -9,6 +9,8 @@ use strata_core::catalog::Catalog;
 use super::types::ResultField;
 use crate::postgres::types::PgType;
 use crate::sql::parse::Statement;
+use crate::sql::point::cache::PlanSlot;
+use crate::sql::point::may_be_point;
 
 /// A statement, its parameters' types and its result's columns. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ struct Inner {
     parameters: Vec<u32>,
     fields: Option<Arc<[ResultField]>>,
     planned: Option<Planned>,
+    /// Where its point plan goes, if it could have one.
+    point: Option<PlanSlot>,
 }
 
 /// A plan and what it holds for.
@@ -41,7 +45,13 @@ impl Prepared {
         fields: Option<Arc<[ResultField]>>,
         planned: Option<Planned>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { statement, parameters, fields, planned }) }
+        let point = may_be_point(statement.ast()).then(PlanSlot::default);
+        Self { inner: Arc::new(Inner { statement, parameters, fields, planned, point }) }
+    }
+
+    /// Where the statement's point plan goes, if it could have one.
+    pub(crate) fn point(&self) -> Option<&PlanSlot> {
+        self.inner.point.as_ref()
     }
 
     /// What was prepared.

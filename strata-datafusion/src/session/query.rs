@@ -149,7 +149,7 @@ impl Session {
 }
 
 /// The types of all parameters: those given, those inferred, text for the rest.
-fn parameter_types(plan: &LogicalPlan, given: &[u32]) -> SqlResult<Vec<u32>> {
+pub(crate) fn parameter_types(plan: &LogicalPlan, given: &[u32]) -> SqlResult<Vec<u32>> {
     let inferred = plan.get_parameter_fields()?;
     let mut types = given.to_vec();
     for (id, field) in inferred {

@@ -1,6 +1,8 @@
 use datafusion::arrow::util::display::array_value_to_string;
 use futures::StreamExt;
 
+use std::time::Duration;
+
 use super::*;
 
 fn session() -> Session {
@@ -24,7 +26,7 @@ async fn run(session: &mut Session, sql: &str) -> SqlResult<Vec<String>> {
 async fn run_statements(session: &mut Session, sql: &str) -> SqlResult<Vec<String>> {
     let mut answer = Vec::new();
     for statement in session.parse(sql)? {
-        match session.execute_statement(&statement).await? {
+        match session.execute_statement(&statement).await?.streamed()? {
             Outcome::Rows(mut rows) => {
                 while let Some(batch) = rows.batches.next().await {
                     let batch = batch?;
@@ -39,7 +41,9 @@ async fn run_statements(session: &mut Session, sql: &str) -> SqlResult<Vec<Strin
                 }
             }
             Outcome::Command(tag) => answer.push(tag),
-            Outcome::Empty | Outcome::CopyIn { .. } | Outcome::CopyOut(_) => unreachable!(),
+            Outcome::Empty | Outcome::Point(_) | Outcome::CopyIn { .. } | Outcome::CopyOut(_) => {
+                unreachable!()
+            }
         }
     }
     Ok(answer)
@@ -214,6 +218,9 @@ async fn explain_shows_the_access_path() {
         .await
         .unwrap();
     let lines = run(&mut session, "EXPLAIN SELECT * FROM t WHERE id = 1").await.unwrap().join("\n");
+    assert!(lines.contains("Point: index=t_pkey"), "{lines}");
+    let lines =
+        run(&mut session, "EXPLAIN SELECT * FROM t WHERE id = 1 ORDER BY v").await.unwrap().join("\n");
     assert!(lines.contains("access=index(t_pkey)"), "{lines}");
     let lines = run(&mut session, "EXPLAIN SELECT sum(v) FROM t").await.unwrap().join("\n");
     assert!(lines.contains("AggregateExec") && lines.contains("access=scan"), "{lines}");

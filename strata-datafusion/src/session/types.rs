@@ -8,6 +8,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
 
 use crate::error::SqlError;
+pub use crate::postgres::wire::PointRows;
 
 /// Where a connection stands, as ReadyForQuery tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub enum Outcome {
     Command(String),
     /// Rows follow.
     Rows(RowStream),
+    /// A few rows, all there.
+    Point(PointRows),
     /// COPY … FROM STDIN: call `Session::copy_in` for each chunk, then `finish_copy` or `abort_copy`.
     CopyIn {
         /// The overall format code.
@@ -98,6 +101,16 @@ pub enum Outcome {
     },
     /// COPY … TO STDOUT.
     CopyOut(CopyOut),
+}
+
+impl Outcome {
+    /// With rows as a stream, however they came.
+    pub fn streamed(self) -> Result<Self, SqlError> {
+        Ok(match self {
+            Self::Point(rows) => Self::Rows(rows.into_stream()?),
+            other => other,
+        })
+    }
 }
 
 /// A parameter as Bind brings it.

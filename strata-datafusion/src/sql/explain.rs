@@ -1,7 +1,7 @@
 //! EXPLAIN: the plan as lines of text, in one column, as psql expects it.
 //!
 //! A query shows DataFusion's physical plan, whose leaves name the table, the access path (scan or index), the filters
-//! and what was pruned. A DML statement shows what is done with the rows of the query behind it. With ANALYZE the
+//! and what was pruned, or the index of a [point plan](super::point). A DML statement shows what is done with the rows of the query behind it. With ANALYZE the
 //! statement's query runs, and each operator shows what it counted; rows are not changed by it.
 
 use std::sync::Arc;
@@ -75,6 +75,12 @@ pub(crate) async fn execute(
 ) -> SqlResult<Outcome> {
     let request = request(prepared.statement().ast())?;
     let oids = prepared.parameter_oids();
+    if !request.analyze
+        && !request.verbose
+        && let Some(lines) = session.explain_point(request.statement, oids)
+    {
+        return crate::session::text_rows(&[(COLUMN, lines)], "EXPLAIN");
+    }
     let (planner, _) = session.start_statement()?;
     let mut lines = Vec::new();
     let (planner, query) = if dml::is_dml(request.statement) {

@@ -8,5 +8,6 @@ pub mod names;
 pub(crate) mod output;
 pub mod parse;
 pub(crate) mod plan;
+pub(crate) mod point;
 pub mod rewrite;
 mod series;

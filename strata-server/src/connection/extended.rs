@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::portals::{Portal, PortalState};
 use super::rows::{Rows, Stop};
 use super::{Connection, Failure};
-use crate::backend;
-use crate::frontend::{Bind, Target};
+use crate::backend::{self, format_of};
+use crate::frontend::{Bind, Format, Target};
 use crate::wire::Ended;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn run_portal(&mut self, name: &str, portal: &mut Portal, max_rows: usize) -> Result<(), Failure> {
         let rows = match std::mem::replace(&mut portal.state, PortalState::Finished { rows: false }) {
-            PortalState::New => self.start_portal(portal).await?,
+            PortalState::New => self.start_portal(portal, max_rows).await?,
             PortalState::Suspended(rows) => Some(*rows),
             PortalState::Finished { rows: true } => {
                 portal.state = PortalState::Finished { rows: true };
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Runs a portal's statement; gives its rows, or writes what it came to.
-    async fn start_portal(&mut self, portal: &mut Portal) -> Result<Option<Rows>, Failure> {
+    async fn start_portal(&mut self, portal: &mut Portal, max_rows: usize) -> Result<Option<Rows>, Failure> {
         let Some(prepared) = &portal.statement else {
             backend::empty_query_response(&mut self.wire.output);
             return Ok(None);
@@ -131,6 +131,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let work = self.session.execute(prepared, &parameters);
         let tag = match self.wire.watch(&self.cancel, work).await?? {
             Outcome::Rows(stream) => return Ok(Some(Rows::new(stream, &portal.result_formats)?)),
+            Outcome::Point(rows) if max_rows > 0 => {
+                return Ok(Some(Rows::new(rows.into_stream()?, &portal.result_formats)?));
+            }
+            Outcome::Point(rows) => {
+                let formats = &portal.result_formats;
+                rows.encode(|place| format_of(formats, place) == Format::Binary, &mut self.wire.output)?;
+                portal.state = PortalState::Finished { rows: true };
+                Some(format!("SELECT {}", rows.count()))
+            }
             Outcome::Empty => None,
             Outcome::Command(tag) => Some(tag),
             Outcome::CopyIn { format, columns } => Some(self.copy_in(format, columns).await?),

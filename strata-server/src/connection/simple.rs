@@ -1,6 +1,6 @@
 //! The simple protocol: a string of statements, one implicit transaction.
 
-use strata_datafusion::session::{Outcome, Statement};
+use strata_datafusion::session::Outcome;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::rows::Rows;
@@ -23,6 +23,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn run_statements(&mut self, text: &str) -> Result<(), Failure> {
+        // A statement that has come before needs no parsing.
+        if let Some(outcome) = self.wire.watch(&self.cancel, self.session.execute_text(text)).await?? {
+            let tag = self.answer(outcome).await?;
+            return self.finish_statement(tag, true).await;
+        }
         // All or nothing: a syntax error in the last statement keeps the first from running.
         let statements = self.session.parse(text)?;
         let Some(last) = statements.len().checked_sub(1) else {
@@ -30,24 +35,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         };
         for (index, statement) in statements.iter().enumerate() {
-            let tag = self.run_statement(statement).await?;
-            if index == last {
-                self.finish_implicit().await?;
-            }
-            self.notices();
-            match tag {
-                Some(tag) => self.complete(&tag),
-                None => backend::empty_query_response(&mut self.wire.output),
-            }
-            self.wire.send_when_full().await?;
+            let outcome = self.wire.watch(&self.cancel, self.session.execute_statement(statement)).await??;
+            let tag = self.answer(outcome).await?;
+            self.finish_statement(tag, index == last).await?;
         }
         Ok(())
     }
 
-    /// Runs a statement and writes its rows; gives its command tag, or nothing for an empty one.
-    async fn run_statement(&mut self, statement: &Statement) -> Result<Option<String>, Failure> {
-        let outcome = self.wire.watch(&self.cancel, self.session.execute_statement(statement)).await??;
+    /// The end of a statement, and with the last one of the transaction.
+    async fn finish_statement(&mut self, tag: Option<String>, is_last: bool) -> Result<(), Failure> {
+        if is_last {
+            self.finish_implicit().await?;
+        }
+        self.notices();
+        match tag {
+            Some(tag) => self.complete(&tag),
+            None => backend::empty_query_response(&mut self.wire.output),
+        }
+        Ok(self.wire.send_when_full().await?)
+    }
+
+    /// Writes the rows of an outcome; gives its command tag, or nothing for an empty one.
+    async fn answer(&mut self, outcome: Outcome) -> Result<Option<String>, Failure> {
         Ok(match outcome {
+            Outcome::Point(rows) => {
+                backend::row_description(&mut self.wire.output, &rows.fields, &[]);
+                rows.encode(|_| false, &mut self.wire.output)?;
+                Some(format!("SELECT {}", rows.count()))
+            }
             Outcome::Empty => None,
             Outcome::Command(tag) => Some(tag),
             Outcome::Rows(stream) => {

@@ -98,7 +98,7 @@ fn narrow<T: TryFrom<i64>>(value: i64) -> SqlResult<T> {
 }
 
 /// Digits in base 10,000, the point between whole groups.
-fn write_numeric(value: i128, scale: i8, out: &mut BytesMut) {
+pub(super) fn write_numeric(value: i128, scale: i8, out: &mut BytesMut) {
     let mut rest = value.unsigned_abs();
     let shown_scale = u16::try_from(scale).unwrap_or(0);
     let mut exponent = i32::from(scale);

@@ -32,7 +32,8 @@ async fn feed_statements(
 ) -> SqlResult<Vec<String>> {
     let mut answer = Vec::new();
     for statement in session.parse(sql)? {
-        match session.execute_statement(&statement).await? {
+        match session.execute_statement(&statement).await?.streamed()? {
+            Outcome::Point(_) => unreachable!("streamed"),
             Outcome::Rows(mut rows) => {
                 while let Some(batch) = rows.batches.next().await {
                     let batch = batch?;

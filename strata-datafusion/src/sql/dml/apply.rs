@@ -322,7 +322,7 @@ impl From<SqlError> for LoadError {
 }
 
 /// FOR NO KEY UPDATE, unless a column of a unique index is set or the row goes.
-fn lock_mode(table: &TableDef, columns: Option<&[ColumnId]>) -> RowLockMode {
+pub(crate) fn lock_mode(table: &TableDef, columns: Option<&[ColumnId]>) -> RowLockMode {
     let keyed = |id: &ColumnId| {
         table
             .indexes
@@ -337,7 +337,12 @@ fn lock_mode(table: &TableDef, columns: Option<&[ColumnId]>) -> RowLockMode {
 }
 
 /// An engine's error about a row, as Postgres says it.
-fn describe(session: &mut Session, error: strata_core::Error, table: &TableDef, row: &[Datum]) -> SqlError {
+pub(crate) fn describe(
+    session: &mut Session,
+    error: strata_core::Error,
+    table: &TableDef,
+    row: &[Datum],
+) -> SqlError {
     match error {
         strata_core::Error::NotNull { column } => {
             let values = table.schema.live().map(|column| {

@@ -19,8 +19,9 @@ pub(crate) mod values;
 
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 
-pub(crate) use apply::{LoadError, stored_batch};
-pub(crate) use plan::plan;
+pub(crate) use apply::{LoadError, describe, lock_mode, stored_batch};
+pub(crate) use plan::{Action, DmlPlan, plan};
+pub(crate) use values::{check_length, datums};
 
 use crate::error::SqlResult;
 use crate::session::Session;

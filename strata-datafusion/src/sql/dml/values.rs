@@ -8,7 +8,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::{PgType, oid};
 
 /// The values of one column, one for each row.
-pub(super) fn datums(array: &ArrayRef, column: &Column) -> SqlResult<Vec<Datum>> {
+pub(crate) fn datums(array: &ArrayRef, column: &Column) -> SqlResult<Vec<Datum>> {
     let exact = exactly(array, column)?;
     let reader = ColumnReader::new(exact.as_ref(), &column.column_type)?;
     let mut values = Vec::with_capacity(exact.len());

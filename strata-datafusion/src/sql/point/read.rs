@@ -1,0 +1,126 @@
+//! SELECT by a point plan.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+use strata_core::ids::{ColumnId, RowId};
+use strata_core::row::Datum;
+use strata_core::table::{ReadView, TableView};
+
+use super::access::Keys;
+use super::{Action, Arguments, Outputs, PointPlan, Ran, Select};
+use crate::error::{SqlError, SqlResult};
+use crate::postgres::wire::PointRows;
+use crate::session::types::{RowStream, RowsTag};
+
+/// Rows that a point plan looks at; where there may be more, the ordinary route is as good.
+const MAX_ROWS: usize = 256;
+
+/// The rows of a SELECT.
+pub(crate) enum Read {
+    /// Of plain columns.
+    Rows(PointRows),
+    /// Of expressions.
+    Stream(RowStream),
+}
+
+impl PointPlan {
+    /// Reads what `view` shows, whose catalog must be the plan's.
+    pub(crate) fn read(
+        &self,
+        view: &ReadView,
+        arguments: &Arguments<'_>,
+        time_zone: &Arc<str>,
+    ) -> SqlResult<Ran<Read>> {
+        let Action::Select(select) = &self.action else {
+            return Err(SqlError::internal("not a SELECT"));
+        };
+        let table = view.table(self.table.id)?;
+        let Some(rows) = self.find(&table, &select.access, arguments)? else { return Ok(Ran::Refused) };
+        match &select.outputs {
+            Outputs::Columns(columns) => {
+                let mut values = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let stored = table.row(row)?;
+                    let schema = &self.table.schema;
+                    let datum = |id: ColumnId| Ok(stored.datum(schema, id)?);
+                    if let Some(filter) = &select.filter
+                        && !filter.holds(&self.table, arguments, datum)?
+                    {
+                        continue;
+                    }
+                    values.push(columns.iter().map(|id| datum(*id)).collect::<SqlResult<Vec<Datum>>>()?);
+                }
+                let fields = Arc::clone(&select.fields);
+                let table = Arc::clone(&self.table);
+                let columns = Arc::clone(columns);
+                let time_zone = Arc::clone(time_zone);
+                Ok(Ran::Done(Read::Rows(PointRows { fields, table, columns, rows: values, time_zone })))
+            }
+            Outputs::Computed(program) => {
+                let mut results = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let stored = table.row(row)?;
+                    let datum = |id: ColumnId| Ok(stored.datum(&self.table.schema, id)?);
+                    if let Some(filter) = &select.filter
+                        && !filter.holds(&self.table, arguments, datum)?
+                    {
+                        continue;
+                    }
+                    results.push(program.evaluate(&self.table, arguments, datum)?);
+                }
+                stream(select, results, time_zone).map(|stream| Ran::Done(Read::Stream(stream)))
+            }
+        }
+    }
+
+    /// The visible rows with the keys that are asked for; `None` where there are many.
+    pub(super) fn find(
+        &self,
+        table: &TableView,
+        access: &super::access::Access,
+        arguments: &Arguments<'_>,
+    ) -> SqlResult<Option<Vec<RowId>>> {
+        if table.has_own_loads() {
+            // What a bulk load of this transaction has put into the index is found once it commits.
+            return Ok(None);
+        }
+        let keys = match access.keys(&self.table, arguments)? {
+            Ran::Done(keys) => keys,
+            Ran::Refused => return Ok(None),
+        };
+        match keys {
+            Keys::None => Ok(Some(Vec::new())),
+            Keys::One(key) => Ok(Some(table.first(access.index, &key)?.into_iter().collect())),
+            Keys::Range(lower, upper) => {
+                let mut rows = Vec::new();
+                for row in table.range(access.index, lower, upper, false)? {
+                    if rows.len() == MAX_ROWS {
+                        return Ok(None);
+                    }
+                    rows.push(row?);
+                }
+                Ok(Some(rows))
+            }
+        }
+    }
+}
+
+fn stream(select: &Select, results: Vec<Vec<ArrayRef>>, time_zone: &Arc<str>) -> SqlResult<RowStream> {
+    let fields = Arc::clone(&select.fields);
+    let mut schema = Arc::new(Schema::empty());
+    let mut batches = Vec::with_capacity(results.len());
+    for arrays in results {
+        let named = fields.iter().zip(&arrays);
+        let named = named.map(|(field, array)| Field::new(&field.name, array.data_type().clone(), true));
+        schema = Arc::new(Schema::new(named.collect::<Vec<_>>()));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
+            .map_err(|error| SqlError::internal(error.to_string()))?;
+        batches.push(Ok(batch));
+    }
+    let batches = futures::stream::iter(batches).boxed();
+    Ok(RowStream { fields, schema, batches, tag: RowsTag::Select, time_zone: Arc::clone(time_zone) })
+}
