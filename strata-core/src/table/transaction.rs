@@ -100,9 +100,12 @@ impl Transaction {
     }
 
     fn view_at(&self, snapshot: Snapshot) -> ReadView {
-        let own = OwnWrites { writes: self.writes.clone(), position: self.position() };
+        let writes = self.writes.read();
+        let own = (!writes.is_empty())
+            .then(|| OwnWrites { writes: self.writes.clone(), position: writes.position() });
+        drop(writes);
         let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
-        ReadView::new(self.shared.clone(), snapshot, Some(own), catalog)
+        ReadView::new(self.shared.clone(), snapshot, own, catalog)
     }
 
     /// How many writes there are: where a savepoint or a statement begins.

@@ -209,16 +209,21 @@ impl TableView {
 
     /// The visible row with this key of a unique index (all columns, none NULL).
     pub fn first(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
-        if self.view.own.is_none() {
-            // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
-            let snapshot = self.view.snapshot.timestamp();
-            let below = self.heap.visible_end(snapshot);
-            return match self.view.shared.store.tree.first(index, key, below)? {
-                Some(row) if self.heap.is_live(row, snapshot)? => Ok(Some(row)),
-                _ => Ok(None),
-            };
+        let own = self.with_own(|own, position| {
+            own.rows_of_key(&(index, key.into()))
+                .find(|row| own.row(*row).is_some_and(|row| row.is_visible(position)))
+        });
+        if let Some(Some(row)) = own {
+            return Ok(Some(row));
         }
-        self.rows_of_key(index, key)?.next().transpose()
+        // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
+        let snapshot = self.view.snapshot.timestamp();
+        let below = self.heap.visible_end(snapshot);
+        let Some(row) = self.view.shared.store.tree.first(index, key, below)? else { return Ok(None) };
+        if self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false) {
+            return Ok(None);
+        }
+        Ok(self.heap.is_live(row, snapshot)?.then_some(row))
     }
 
     /// The visible rows with this key of an index, newest first.
