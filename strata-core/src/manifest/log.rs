@@ -101,13 +101,14 @@ impl Log {
         Ok(log)
     }
 
-    /// Makes synced room for a payload, so that writing it can not meet a full disk.
+    /// Makes synced room for a payload and its proof, so that writing them can not meet a full disk.
     pub fn make_room(&mut self, payload_bytes: usize) -> Result<()> {
         if payload_bytes > MAX_PAYLOAD_BYTES {
             let (size, limit) = (payload_bytes as u64, MAX_PAYLOAD_BYTES as u64);
             return Err(Error::TooLarge { what: "a manifest edit", size, limit });
         }
-        let needed = self.end + ((HEADER_BYTES + payload_bytes) as u64).next_multiple_of(ALIGNMENT);
+        let group = ((HEADER_BYTES + payload_bytes) as u64).next_multiple_of(ALIGNMENT);
+        let needed = self.end + group + ALIGNMENT;
         if needed <= self.allocated {
             return Ok(());
         }
@@ -125,13 +126,34 @@ impl Log {
         Ok(())
     }
 
-    /// Writes and syncs one group.
+    /// Writes and syncs one group, and leaves a proof of that behind it.
     pub fn append(&mut self, payload: &[u8]) -> Result<()> {
         self.write(payload)?;
-        self.file.sync().map_err(|source| Error::io("sync", &self.path, source))
+        self.file.sync().map_err(|source| Error::io("sync", &self.path, source))?;
+        self.prove();
+        Ok(())
+    }
+
+    /// Writes a group without edits, which stands until the next one takes its place: what is in front of it was synced. Not
+    /// synced itself, and best effort: without it, damage to the last group looks like a torn tail.
+    fn prove(&self) {
+        let (_, whole) = self.group_of(&encode_payload(Lsn::new(0), &[]));
+        if let Err(error) = self.file.write_at(self.end, &whole) {
+            tracing::warn!(path = %self.path.display(), %error, "could not write behind the last group");
+        }
     }
 
     fn write(&mut self, payload: &[u8]) -> Result<()> {
+        let (checksum, whole) = self.group_of(payload);
+        self.file.write_at(self.end, &whole).map_err(|source| Error::io("write", &self.path, source))?;
+        self.end += whole.len() as u64;
+        self.sequence += 1;
+        self.previous = checksum;
+        Ok(())
+    }
+
+    /// The next group's checksum and bytes, padded.
+    fn group_of(&self, payload: &[u8]) -> (u32, Vec<u8>) {
         let payload_bytes = u32::try_from(payload.len()).expect("make_room refuses what is longer");
         let header = GroupHeader {
             number: self.number,
@@ -140,16 +162,11 @@ impl Log {
             payload_bytes,
         };
         let (bytes, checksum) = header.encode(payload);
-        let total = header.total_bytes();
         let mut whole = Vec::with_capacity(HEADER_BYTES + payload.len() + ALIGNMENT as usize);
         whole.extend_from_slice(&bytes);
         whole.extend_from_slice(payload);
         whole.resize(whole.len().next_multiple_of(ALIGNMENT as usize), 0);
-        self.file.write_at(self.end, &whole).map_err(|source| Error::io("write", &self.path, source))?;
-        self.end += total;
-        self.sequence += 1;
-        self.previous = checksum;
-        Ok(())
+        (checksum, whole)
     }
 }
 

@@ -10,7 +10,8 @@
 //! written at each opening and past a size; `CURRENT` is then replaced by a rename, and the folder synced.
 //!
 //! **Commit.** A group is all or none, and part of the database once it is synced; the next one is written only
-//! then. So of the groups that are not intact only the very last can be a torn tail:
+//! then. An empty group is written behind each synced one at once, for the next to overwrite. So only what no
+//! intact group follows can be a torn tail, and a group that was synced is not that for long:
 //!
 //! | evidence | verdict |
 //! |---|---|

@@ -40,7 +40,8 @@ fn a_tail_torn_at_every_byte_was_never_committed() {
         assert_eq!(open(&cut).1, *wanted, "cut to {kept} bytes");
         assert_eq!(open(&cut).1, *wanted, "cut to {kept} bytes, opened again");
         let zeroed = copy(&vfs);
-        manifest_file(&zeroed).write_at(last + kept, &[0; 4096]).expect("zeroed");
+        // The group, and the proof that follows once it is synced.
+        manifest_file(&zeroed).write_at(last + kept, &[0; 8192]).expect("zeroed");
         assert_eq!(open(&zeroed).1, *wanted, "zeros behind {kept} bytes");
     }
 }
@@ -55,6 +56,18 @@ fn a_damaged_group_in_the_middle_is_an_error() {
             flip(&*manifest_file(&damaged), begin + at);
             expect_damage(&damaged, begin, &format!("group at {begin}, byte {at}"));
         }
+    }
+}
+
+/// Each commit leaves a proof behind its group, so that the last one is not taken for a torn tail either.
+#[test]
+fn a_damaged_last_group_is_an_error() {
+    let vfs = MemVfs::new();
+    let (_, [_, _, last]) = three_commits(&vfs);
+    for at in (0..GROUP_BYTES).filter(|at| !(40..64).contains(at)) {
+        let damaged = copy(&vfs);
+        flip(&*manifest_file(&damaged), last + at);
+        expect_damage(&damaged, last, &format!("byte {at}"));
     }
 }
 
@@ -87,6 +100,7 @@ fn a_length_beyond_the_file_is_a_torn_group_and_allocates_nothing() {
     let (states, [_, _, last]) = three_commits(&vfs);
     let header = GroupHeader { number: 1, sequence: 3, previous: 0, payload_bytes: 1 << 30 };
     manifest_file(&vfs).write_at(last, &header.encode(b"").0).expect("written");
+    manifest_file(&vfs).write_at(last + 4096, &[0; 4096]).expect("the proof is gone");
     assert_eq!(open(&vfs).1, states[1]);
 }
 
