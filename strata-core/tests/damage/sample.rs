@@ -38,9 +38,8 @@ impl Kept {
     /// The other answers that a change of this byte may give: without the last commit, if the byte is of its batch.
     pub fn may_be_torn(&self, file: &Path, offset: usize) -> Option<&Answers> {
         let before = self.before.as_ref()?;
-        let batches = |bytes: &[u8]| {
-            (0..bytes.len()).step_by(4096).filter(|at| bytes[*at..].starts_with(b"SJBA")).next_back()
-        };
+        let batches =
+            |bytes: &[u8]| (0..bytes.len()).step_by(4096).rfind(|at| bytes[*at..].starts_with(b"SJBA"));
         let journals =
             self.files.iter().filter(|(path, _)| path.extension().is_some_and(|ext| ext == "journal"));
         let (last, begin) = journals.filter_map(|(path, bytes)| Some((path, batches(bytes)?))).next_back()?;
