@@ -254,7 +254,7 @@ impl Drop for Inner {
         self._thread = None;
         // A clean close leaves nothing to replay; a failure here costs only time at the next open.
         if self.shared.store.check_writable().is_ok()
-            && let Err(error) = self.maintainer.checkpoint()
+            && let Err(error) = self.maintainer.close()
         {
             tracing::warn!(%error, "the closing checkpoint failed");
         }

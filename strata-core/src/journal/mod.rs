@@ -15,7 +15,7 @@
 //!
 //! **Epochs.** Each opening starts an epoch in a segment of its own, whose header names the *cut*: the position where
 //! the epoch begins. Whatever older epochs hold at or past the cut is dead and never read again. Before that header
-//! is written, the kept tail that is not known to be durable is rewritten and synced.
+//! is written, the kept tail that is not known to be durable is rewritten and synced. [`Journal::shorten`] starts one too.
 //!
 //! **Recovery** reads the stream up to the first batch that is not intact, at position X:
 //!
@@ -39,6 +39,7 @@ mod recovery;
 mod replay;
 mod segment;
 mod shared;
+mod shorten;
 mod space;
 mod store;
 mod sync_thread;

@@ -47,13 +47,20 @@ pub(super) struct Pending {
 pub(super) struct ClosedSegment {
     pub path: PathBuf,
     pub end: Lsn,
-    /// Made by this opening, so that no replay reads it.
+    /// Made in this epoch, so that no replay reads it.
     pub recyclable: bool,
+}
+
+impl ClosedSegment {
+    /// One that is removed, never used again.
+    pub fn unused(path: PathBuf, end: Lsn) -> Self {
+        Self { path, end, recyclable: false }
+    }
 }
 
 impl From<OldSegment> for ClosedSegment {
     fn from(old: OldSegment) -> Self {
-        Self { path: old.path, end: old.end, recyclable: false }
+        Self::unused(old.path, old.end)
     }
 }
 
@@ -107,7 +114,7 @@ impl Shared {
         Ok(end)
     }
 
-    fn poison(&self, error: &Error) {
+    pub fn poison(&self, error: &Error) {
         let reason = format!("a journal write failed: {error}");
         tracing::error!(%reason, "the journal is closed for writing");
         // The first failure stays.

@@ -21,6 +21,14 @@ use crate::vfs::Vfs;
 /// An epoch's segments grow from the first, short one; so many more ends can break a batch in two.
 const SHORT_SEGMENTS: u64 = 3;
 
+/// An epoch begins in a short segment, since opening waits for it to be filled, and goes on in longer ones.
+const FIRST_BYTES: u64 = 1 << 20;
+
+/// The length of an epoch's first segment, where the others have at most `segment_bytes`.
+pub(super) fn first_bytes(segment_bytes: u64) -> u64 {
+    segment_bytes.min(FIRST_BYTES)
+}
+
 /// Prepared segments and what is promised of them.
 pub(super) struct Space {
     pub vfs: Arc<dyn Vfs>,
@@ -78,6 +86,10 @@ impl Space {
         self.free.fetch_add(segment.bytes - ALIGNMENT, Ordering::SeqCst);
         self.ready.lock().push_back(segment);
         Ok(())
+    }
+
+    pub fn first_bytes(&self) -> u64 {
+        first_bytes(self.segment_bytes)
     }
 
     fn has_spare(&self) -> bool {

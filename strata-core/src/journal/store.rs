@@ -15,20 +15,17 @@ use crate::journal::recovery::{Recovered, recover};
 use crate::journal::replay::Replay;
 use crate::journal::segment::{Segment, SegmentHeader};
 use crate::journal::shared::{ClosedSegment, Pending, Shared, SharedRef, Sleeper};
-use crate::journal::space::{JournalSpace, Preparer, Space};
+use crate::journal::space::{JournalSpace, Preparer, Space, first_bytes};
 use crate::journal::sync_thread::Threads;
 use crate::journal::walk::TailBatch;
 use crate::journal::writer::Writer;
 use crate::vfs::{OpenMode, Vfs};
 
-/// An epoch begins in a short segment, since opening waits for it to be filled, and goes on in longer ones.
-const FIRST_BYTES: u64 = 1 << 20;
-
 /// An open journal. See the module doc.
 ///
 /// Dropping it stops its threads after a last flush; a journal without threads is dropped as it is.
 pub struct Journal {
-    shared: SharedRef,
+    pub(super) shared: SharedRef,
     recycled_segments: usize,
     threads: Mutex<Option<Threads>>,
 }
@@ -71,7 +68,7 @@ impl Journal {
             cut: Some(recovered.cut),
         };
         let active =
-            Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref(), segment_bytes.min(FIRST_BYTES))?;
+            Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref(), first_bytes(segment_bytes))?;
         let end = recovered.cut.position;
         let shared = Arc::new(Shared::begin(vfs, dir, &options, active, &recovered));
         let replay = Replay::new(recovered.extents, start, end);
@@ -232,6 +229,7 @@ impl Shared {
             active,
             offset: ALIGNMENT,
             epoch: recovered.next_epoch,
+            epoch_start: end,
             position: end,
             buffer: vec![0; HEADER_BYTES],
         };

@@ -14,6 +14,8 @@ pub(super) struct Writer {
     /// Where the next batch begins.
     pub offset: u64,
     pub epoch: u64,
+    /// Where the epoch was cut from the one before.
+    pub epoch_start: Lsn,
     /// The stream position of the next batch.
     pub position: Lsn,
     /// The checksum that the next batch is chained to.

@@ -108,7 +108,19 @@ impl Maintainer {
         self.checkpoint_now()?;
         while self.reclaim_once(true, true)? {}
         self.compact_all()?;
-        self.checkpoint_now()
+        self.checkpoint_now()?;
+        self.shorten_journal()
+    }
+
+    /// Leaves the folder as small as it gets: a checkpoint, then no more of the journal than the next commit needs.
+    pub fn close(&self) -> Result<()> {
+        self.checkpoint()?;
+        self.shorten_journal()
+    }
+
+    fn shorten_journal(&self) -> Result<()> {
+        let store = &self.shared.store;
+        store.journal.shorten(store.manifest.state().journal_start)
     }
 
     /// Keeps steps from running until the value is dropped.

@@ -61,7 +61,7 @@ fn random_sessions_with_power_cuts_kills_and_failures() {
 }
 
 fn step(journal: &Journal, model: &mut Model, random: &SeededRandom, failing: bool) {
-    match random.below(8) {
+    match random.below(9) {
         0..=3 => {
             let size = [10, 100, 3000, 20_000][random.below(4) as usize];
             let payload = vec![random.below(256) as u8; random.below(size) as usize];
@@ -77,14 +77,20 @@ fn step(journal: &Journal, model: &mut Model, random: &SeededRandom, failing: bo
             let reserved = journal.reserve(random.below(20_000) as usize);
             assert!(failing || reserved.is_ok(), "{reserved:?}");
         }
-        _ => {
+        choice => {
             let at = random.below(model.records.len() as u64 + 1) as usize;
             let mut durable = model.records.iter().take(at).filter(|record| record.lsn_end <= model.durable);
             if let Some(start) = durable.next_back().map(|record| record.lsn_end) {
                 model.start = start;
                 model.records.retain(|record| record.lsn_start >= start);
-                let truncated = journal.truncate_before(start);
-                assert!(failing || truncated.is_ok(), "{truncated:?}");
+                if choice == 7 {
+                    let truncated = journal.truncate_before(start);
+                    assert!(failing || truncated.is_ok(), "{truncated:?}");
+                } else {
+                    let shortened = journal.shorten(start);
+                    assert!(failing || shortened.is_ok(), "{shortened:?}");
+                }
+                model.durable = model.durable.max(journal.durable());
             }
         }
     }

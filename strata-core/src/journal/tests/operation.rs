@@ -113,6 +113,47 @@ fn truncated_segments_are_used_again() {
 }
 
 #[test]
+fn a_shortened_journal_is_one_short_segment_that_goes_on() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, 16 << 20);
+    let mut end = Lsn::new(0);
+    for round in 0..40_u8 {
+        let space = journal.reserve(1 << 20).expect("room");
+        end = journal.append(&vec![round; 1 << 20]);
+        journal.flush().expect("flushed");
+        drop(space);
+    }
+    journal.truncate_before(end).expect("truncated");
+    let bytes = || {
+        segment_paths(&vfs)
+            .iter()
+            .map(|path| vfs.open(path, OpenMode::Read).expect("opens").len().expect("len"))
+            .sum::<u64>()
+    };
+    assert!(bytes() >= 16 << 20, "segments are kept for use again");
+    let promise = journal.reserve(10).expect("room");
+    journal.shorten(end).expect("shortened");
+    assert!(bytes() >= 16 << 20, "not while somebody counts on the room");
+    drop(promise);
+    journal.shorten(end).expect("shortened");
+    assert_eq!((segment_paths(&vfs).len(), bytes()), (1, 1 << 20));
+    let mut wanted = Vec::new();
+    for round in 0..30_u8 {
+        let space = journal.reserve(1 << 18).expect("room");
+        journal.append(&vec![round; 1 << 18]);
+        journal.flush().expect("flushed");
+        drop(space);
+        wanted.push(vec![round; 1 << 18]);
+        if round == 12 {
+            // What is not yet below the start stays, over the cut.
+            journal.shorten(end).expect("shortened");
+        }
+    }
+    let (_, records) = open_from(&copy(&vfs), end, journal.durable(), 16 << 20).expect("opens");
+    assert_eq!(payloads(&records), wanted);
+}
+
+#[test]
 fn truncation_keeps_what_replay_from_there_needs() {
     let vfs = MemVfs::new();
     let (journal, _) = open(&vfs, SMALL);
