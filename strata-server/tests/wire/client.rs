@@ -22,8 +22,13 @@ impl TestServer {
     }
 
     pub fn with(options: ServerOptions) -> Self {
+        Self::of(engine(), options)
+    }
+
+    /// A server of an engine that the test has made.
+    pub fn of(engine: Arc<Engine>, options: ServerOptions) -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        let server = runtime.block_on(Server::start(engine(), options)).expect("starts");
+        let server = runtime.block_on(Server::start(engine, options)).expect("starts");
         Self { runtime, address: server.local_addr(), server: Some(server) }
     }
 
@@ -41,6 +46,13 @@ impl TestServer {
         let begun = raw.read_to(b'Z');
         assert_eq!(begun.first().map(|message| message.tag), Some(b'R'));
         raw
+    }
+
+    /// A tokio-postgres client; its connection ends with it.
+    pub async fn client(&self) -> tokio_postgres::Client {
+        let (client, connection) = self.config().connect(tokio_postgres::NoTls).await.expect("connects");
+        tokio::spawn(connection);
+        client
     }
 
     /// What tokio-postgres connects with.

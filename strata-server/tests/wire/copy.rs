@@ -4,18 +4,12 @@ use std::pin::pin;
 
 use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Error};
 
 use crate::client::TestServer;
 
-async fn connect(server: &TestServer) -> Client {
-    let (client, connection) = server.config().connect(NoTls).await.expect("connects");
-    // Ends with the client.
-    tokio::spawn(connection);
-    client
-}
-
-async fn copy_in(client: &Client, sql: &str, chunks: Vec<String>) -> Result<u64, Error> {
+/// Sends chunks of COPY data.
+pub async fn copy_in(client: &Client, sql: &str, chunks: Vec<String>) -> Result<u64, Error> {
     let mut sink = pin!(client.copy_in(sql).await?);
     for chunk in chunks {
         sink.send(std::io::Cursor::new(chunk)).await?;
@@ -27,7 +21,7 @@ async fn copy_in(client: &Client, sql: &str, chunks: Vec<String>) -> Result<u64,
 fn rows_go_in_and_come_out() {
     let server = TestServer::start();
     server.runtime.block_on(async {
-        let client = connect(&server).await;
+        let client = server.client().await;
         client.batch_execute("create table t (a integer primary key, b text)").await.expect("creates");
         // More than one chunk of the loader, cut inside of lines.
         let data: String = (0..40_000).map(|row| format!("{row},\"row, {row}\"\n")).collect();
@@ -52,7 +46,7 @@ fn rows_go_in_and_come_out() {
 fn an_error_in_the_middle_names_its_line() {
     let server = TestServer::start();
     server.runtime.block_on(async {
-        let client = connect(&server).await;
+        let client = server.client().await;
         client.batch_execute("create table t (a integer, b text)").await.expect("creates");
         let lines =
             |from: u32, until: u32| (from..until).map(|row| format!("{row}\tx\n")).collect::<String>();
@@ -73,7 +67,7 @@ fn an_error_in_the_middle_names_its_line() {
 fn a_copy_that_is_dropped_leaves_nothing() {
     let server = TestServer::start();
     server.runtime.block_on(async {
-        let client = connect(&server).await;
+        let client = server.client().await;
         client.batch_execute("create table t (a integer)").await.expect("creates");
         {
             let mut sink = pin!(client.copy_in("copy t from stdin").await.expect("begins"));

@@ -5,3 +5,6 @@ mod copy;
 mod drivers;
 mod ending;
 mod frames;
+mod full_disk;
+mod hostile;
+mod refusals;
