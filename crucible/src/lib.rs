@@ -4,9 +4,11 @@
 //!   run against PostgreSQL, which is where their expectations come from.
 //! - [`crash`]: clients write while the server is killed; what was acknowledged must be there, what was not must not be there in
 //!   part.
+//! - [`concurrency`]: clients that get in each other's way, and questions whose answers must hold at every instant.
 //!
-//! Both drive a server in a process of its own ([`process`]), as a user would.
+//! All drive a server in a process of its own ([`process`]), as a user would.
 
+pub mod concurrency;
 pub mod crash;
 pub mod process;
 pub mod random;

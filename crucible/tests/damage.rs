@@ -75,6 +75,7 @@ async fn interrogate(server: &ServerProcess, answers: &[Vec<String>], what: &str
             Ok(found) => assert_eq!(found, *expected, "{what}: {sql}"),
             Err(error) => {
                 println!("{what}: {sql}: {error}");
+                assert!(error.starts_with("XX001"), "{what}: {sql}: {error}");
                 assert!(error.contains("block"), "{what}: {sql}: does not name the block: {error}");
                 refusals += 1;
             }
