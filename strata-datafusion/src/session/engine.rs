@@ -10,7 +10,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::registry::{ExtensionTypeRegistryRef, MemoryExtensionTypeRegistry};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
-use datafusion::optimizer::{Analyzer, Optimizer};
+use datafusion::optimizer::{Analyzer, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
@@ -20,6 +20,7 @@ use strata_core::Database;
 
 use super::memory::EnginePool;
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::aggregates::DistinctToGroups;
 use crate::postgres::analyzer::PostgresSemantics;
 use crate::postgres::type_planner::PostgresTypePlanner;
 
@@ -157,7 +158,7 @@ impl Shared {
             extension_types: Arc::new(MemoryExtensionTypeRegistry::default()),
             catalogs: Arc::new(MemoryCatalogProviderList::new()),
             analyzer: analyzer(),
-            optimizer: Optimizer::new(),
+            optimizer: optimizer(),
             physical_optimizers: PhysicalOptimizer::new().rules,
             runtime,
             database,
@@ -171,6 +172,18 @@ fn analyzer() -> Analyzer {
     let place = analyzer.rules.iter().position(|rule| rule.name() == "type_coercion").unwrap_or(0);
     analyzer.rules.insert(place, Arc::new(PostgresSemantics));
     analyzer
+}
+
+/// DataFusion's rules, of which one has to keep types.
+fn optimizer() -> Optimizer {
+    let mut optimizer = Optimizer::new();
+    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(DistinctToGroups::default());
+    for rule in &mut optimizer.rules {
+        if rule.name() == ours.name() {
+            *rule = Arc::clone(&ours);
+        }
+    }
+    optimizer
 }
 
 /// The settings that every session starts from.

@@ -1,5 +1,4 @@
-//! Aggregates whose results Postgres types differently: `sum(bigint)` is numeric and does not wrap, `avg` is exact for
-//! exact numbers.
+//! `avg`, exact for exact numbers.
 //!
 //! `avg(x)` is planned as the quotient of `sum(x)` and `count(x)`: a query that also asks for one of them computes it
 //! once.
@@ -8,110 +7,23 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::compute::cast as arrow_cast;
-use datafusion::arrow::datatypes::{DataType, FieldRef, Float64Type, Int64Type, IntervalMonthDayNanoType};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, IntervalMonthDayNanoType};
 use datafusion::common::Result;
 use datafusion::functions_aggregate::count::count_udaf;
-use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawWindowExpr};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, GroupsAccumulator, ReversedUDAF,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, SetMonotonicity, Signature, Volatility,
+    AggregateUDF, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     WindowFunctionDefinition,
 };
 
-use super::cast::target_arrow;
-use super::operators::{CalendarFunction, CalendarOperator, like_arguments};
-use super::types::{PgType, oid};
+use super::sum;
 use crate::error::SqlError;
-
-/// DataFusion's sum over arguments that cannot wrap.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PostgresSum {
-    inner: Arc<AggregateUDF>,
-    signature: Signature,
-}
-
-static SUM: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(AggregateUDF::new_from_impl(PostgresSum { inner: sum_udaf(), signature }))
-});
-
-/// The sum that is registered.
-pub(crate) fn sum() -> Arc<AggregateUDF> {
-    Arc::clone(&SUM)
-}
-
-impl AggregateUDFImpl for PostgresSum {
-    fn name(&self) -> &str {
-        "sum"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let [argument] = arg_types else {
-            return Err(SqlError::new("42883", "function sum takes one argument").into());
-        };
-        Ok(vec![match argument {
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
-                DataType::Int64
-            }
-            DataType::Int64 | DataType::UInt32 => DataType::Decimal128(19, 0),
-            DataType::UInt64 => DataType::Decimal128(20, 0),
-            DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Null => DataType::Float64,
-            DataType::Decimal128(..) | DataType::Interval(_) | DataType::Duration(_) => argument.clone(),
-            DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
-                DataType::Decimal128(*precision, *scale)
-            }
-            other => {
-                let name = PgType::natural(other).sql_name();
-                return Err(SqlError::new("42883", format!("function sum({name}) does not exist")).into());
-            }
-        }])
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        // Small integers are widened to 64 bits by the coercion, whose sum stays there.
-        self.inner.return_type(arg_types)
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.inner.state_fields(args)
-    }
-
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.inner.groups_accumulator_supported(args)
-    }
-
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        self.inner.create_groups_accumulator(args)
-    }
-
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.inner.create_sliding_accumulator(args)
-    }
-
-    fn reverse_expr(&self) -> ReversedUDAF {
-        ReversedUDAF::Identical
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        AggregateOrderSensitivity::Insensitive
-    }
-
-    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
-        self.inner.inner().set_monotonicity(data_type)
-    }
-}
+use crate::postgres::cast::target_arrow;
+use crate::postgres::operators::{
+    CalendarFunction, CalendarOperator, QUOTIENT_SCALE, divide_decimals, like_arguments,
+};
+use crate::postgres::types::{PgType, oid};
 
 /// `sum / count`, NULL where nothing was counted.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -125,7 +37,7 @@ static MEAN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
 });
 
 /// The digits after the point that the mean of exact numbers has.
-const MEAN_SCALE: i8 = super::operators::QUOTIENT_SCALE;
+const MEAN_SCALE: i8 = QUOTIENT_SCALE;
 
 impl Mean {
     fn of(&self, sums: &ArrayRef, counts: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
@@ -139,7 +51,7 @@ impl Mean {
             let divisors = divisors.with_data_type(DataType::Decimal128(19, 0));
             let exact = target_arrow(sums.data_type(), PgType::new(oid::NUMERIC))?;
             let sums = arrow_cast(sums, &exact)?;
-            return super::operators::divide_decimals(&sums, &(Arc::new(divisors) as ArrayRef), target);
+            return divide_decimals(&sums, &(Arc::new(divisors) as ArrayRef), target);
         }
         let sums = arrow_cast(sums, &DataType::Float64)?;
         let means: Float64Array = sums
@@ -267,14 +179,5 @@ mod tests {
     #[test]
     fn nothing_counted_is_null() {
         assert_eq!(mean_of(ScalarValue::Int64(None), 0), ScalarValue::Decimal128(None, 38, 16));
-    }
-
-    #[test]
-    fn sums_have_the_types_that_postgres_gives() {
-        let function = sum();
-        let coerce = |data_type: DataType| function.coerce_types(&[data_type]).unwrap().remove(0);
-        assert_eq!(coerce(DataType::Int32), DataType::Int64);
-        assert_eq!(coerce(DataType::Int64), DataType::Decimal128(19, 0));
-        assert!(function.coerce_types(&[DataType::Utf8View]).is_err());
     }
 }
