@@ -3,7 +3,7 @@
 use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::SchemaError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
 /// The result of a SQL operation.
@@ -222,7 +222,16 @@ fn column_text(relation: Option<&str>, name: &str) -> String {
 
 fn from_schema(error: &SchemaError) -> SqlError {
     match error {
-        SchemaError::FieldNotFound { field, .. } => {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            if let Some(relation) = &field.relation {
+                let is_there = |column: &Column| {
+                    column.relation.as_ref().is_some_and(|found| found.table() == relation.table())
+                };
+                if !valid_fields.iter().any(is_there) {
+                    let name = relation.table();
+                    return SqlError::new("42P01", format!("missing FROM-clause entry for table \"{name}\""));
+                }
+            }
             let relation = field.relation.as_ref().map(|relation| relation.to_string());
             SqlError::new(
                 "42703",
@@ -247,6 +256,9 @@ fn from_plan(message: &str) -> SqlError {
     if message.starts_with("Invalid function") {
         let name = quoted("Invalid function '");
         return SqlError::new("42883", format!("function {name} does not exist"));
+    }
+    if let Some(name) = message.strip_prefix("Invalid qualifier ") {
+        return SqlError::new("42P01", format!("missing FROM-clause entry for table \"{name}\""));
     }
     if message.contains("No function matches the given name")
         || message.contains("does not support zero arguments")

@@ -14,6 +14,8 @@ use strata_core::{Database, Error};
 use super::run::{self, Limits};
 use super::{Engine, Session};
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::types::PgType;
+use crate::sql::dml::{assign_as, check_length_of};
 use crate::sql::names;
 
 impl Session {
@@ -78,8 +80,8 @@ impl Session {
     }
 
     /// Makes sure that a default's expression can be planned as a value of its column.
-    pub(crate) fn check_default(&mut self, default: &str, column: &NewColumn) -> SqlResult<()> {
-        let query = default_query(default, column)?;
+    pub(crate) fn check_default(&mut self, default: &str, column: &str, pg_type: PgType) -> SqlResult<()> {
+        let query = default_query(default, column, pg_type)?;
         let (planner, _) = self.start_statement()?;
         let plan = planner.plan_ast(query, &[])?;
         planner.analyze(plan)?;
@@ -88,7 +90,7 @@ impl Session {
 
     /// The value of a default now, for the rows that are there already.
     pub(crate) async fn constant_default(&mut self, default: &str, column: &NewColumn) -> SqlResult<Datum> {
-        let query = default_query(default, column)?;
+        let query = default_query(default, &column.name, column.sql_type.into())?;
         let (planner, _) = self.start_statement()?;
         let plan = planner.plan_ast(query, &[])?;
         let limits = Limits::starting_now(self.cancel.clone(), std::time::Duration::ZERO);
@@ -101,6 +103,7 @@ impl Session {
                 let array = cast_with_options(batch.column(0), &arrow_type(&column.column_type), &strict)
                     .map_err(|error| SqlError::new("22000", error.to_string()))?;
                 value = datum_at(array.as_ref(), 0, &column.column_type)?;
+                check_length_of(&mut value, column.sql_type.into())?;
             }
         }
         Ok(value)
@@ -140,10 +143,10 @@ impl Session {
     }
 }
 
-/// `SELECT CAST(default AS type)`.
-fn default_query(default: &str, column: &NewColumn) -> SqlResult<Ast> {
-    let type_name = crate::postgres::types::PgType::from(column.sql_type).sql_name();
-    let text = format!("SELECT CAST(({default}) AS {type_name})");
+/// `SELECT default`, as a value of its column.
+fn default_query(default: &str, column: &str, pg_type: PgType) -> SqlResult<Ast> {
+    let value = assign_as(&format!("({default})"), "default expression", column, pg_type);
+    let text = format!("SELECT {value}");
     let statement =
         crate::sql::parse::parse(&text)?.pop().ok_or_else(|| SqlError::syntax("the default is empty"))?;
     match statement.ast() {

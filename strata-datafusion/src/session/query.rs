@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 
@@ -14,6 +14,7 @@ use super::{Session, Statement};
 use strata_core::catalog::Catalog;
 
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::cast::CastContext;
 use crate::postgres::functions::SessionInfo;
 use crate::postgres::types::PgType;
 use crate::postgres::wire::{decode_parameter_in, null_parameter};
@@ -131,20 +132,35 @@ impl Session {
         oids: &[u32],
         parameters: &[Parameter<'_>],
     ) -> SqlResult<LogicalPlan> {
-        let zone = Zone::parse(self.settings.get("TimeZone")).unwrap_or(Zone::Utc);
-        let now = self.transaction()?.began.timestamp_micros();
-        let values = oids
-            .iter()
+        let values = self.parameter_values(oids, parameters)?;
+        let values = values.into_iter().map(|(_, value)| ScalarAndMetadata::new(value, None)).collect();
+        Ok(plan.with_param_values(ParamValues::List(values))?)
+    }
+
+    /// The parameters' types and values.
+    pub(crate) fn parameter_values(
+        &mut self,
+        oids: &[u32],
+        parameters: &[Parameter<'_>],
+    ) -> SqlResult<Vec<(PgType, ScalarValue)>> {
+        let CastContext { zone, now, .. } = self.cast_context()?;
+        oids.iter()
             .zip(parameters)
             .map(|(oid, parameter)| {
                 let value = match parameter.value {
                     Some(bytes) => decode_parameter_in(*oid, parameter.binary, bytes, &zone, now)?,
                     None => null_parameter(*oid)?,
                 };
-                Ok(ScalarAndMetadata::new(value, None))
+                Ok((PgType::new(*oid), value))
             })
-            .collect::<SqlResult<Vec<_>>>()?;
-        Ok(plan.with_param_values(ParamValues::List(values))?)
+            .collect()
+    }
+
+    /// What the meaning of some casts depends on, in the open transaction.
+    pub(crate) fn cast_context(&mut self) -> SqlResult<CastContext> {
+        let zone = Zone::parse(self.settings.get("TimeZone")).unwrap_or(Zone::Utc);
+        let now = self.transaction()?.began.timestamp_micros();
+        Ok(CastContext { zone, now, explicit: true })
     }
 }
 

@@ -203,7 +203,9 @@ async fn views_and_altered_columns_read_as_they_should() {
     run(&mut session, "ALTER TABLE t ADD COLUMN c text DEFAULT 'late'").await.unwrap();
     assert_eq!(run(&mut session, "SELECT total FROM v ORDER BY total").await.unwrap(), ["3", "7"]);
     assert_eq!(run(&mut session, "SELECT b, c FROM t WHERE a = 1").await.unwrap(), ["2|late"]);
-    run(&mut session, "ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME COLUMN c TO d").await.unwrap();
+    run(&mut session, "ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME COLUMN c TO d")
+        .await
+        .unwrap();
     assert_eq!(run(&mut session, "SELECT * FROM t ORDER BY a").await.unwrap(), ["1|late", "3|late"]);
     run(&mut session, "CREATE UNIQUE INDEX ON t (a); TRUNCATE t").await.unwrap();
     assert_eq!(run(&mut session, "SELECT count(*) FROM t").await.unwrap(), ["0"]);
@@ -233,3 +235,65 @@ async fn explain_shows_the_access_path() {
 
 #[path = "semantics_tests.rs"]
 mod semantics;
+
+#[tokio::test]
+async fn long_inserts_of_constants_are_read_column_by_column() {
+    let mut session = session();
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY, n numeric(8,2), s varchar(4), d date DEFAULT '2024-01-01', e text DEFAULT 'e')").await.unwrap();
+    let rows = |first: i32, row: &str| {
+        let rows: Vec<String> = (first..first + 100).map(|id| row.replace('#', &id.to_string())).collect();
+        rows.join(", ")
+    };
+    let insert = format!(
+        "INSERT INTO t (s, n, id, d) VALUES {}",
+        rows(0, "(NULL, #.5, #, '2024-02-03'), ('x', -1, 1#, DEFAULT)")
+    );
+    assert_eq!(run(&mut session, &insert).await.unwrap_err().sqlstate, "23505", "10 and 1 followed by 0");
+    let insert = format!("INSERT INTO t (s, n, id) VALUES {}", rows(0, "('a#', #.125, #)"));
+    assert_eq!(run(&mut session, &insert).await.unwrap(), ["INSERT 0 100"]);
+    let read = "SELECT s, n, d, e FROM t WHERE id = 7";
+    assert_eq!(run(&mut session, read).await.unwrap(), ["a7|7.13|2024-01-01|e"]);
+    for (row, sqlstate) in [
+        ("(true, 'x')", "42804"),
+        ("('x', 'x')", "22P02"),
+        ("(#, 'too long')", "22001"),
+        ("(#, 'x', NULL)", "42601"),
+        ("(99999999999#, 'x')", "22003"),
+        ("(NULL, 'x')", "23502"),
+    ] {
+        let insert = format!("INSERT INTO t (id, s) VALUES {}", rows(1000, row));
+        assert_eq!(run(&mut session, &insert).await.unwrap_err().sqlstate, sqlstate, "{row}");
+    }
+    let returning = format!("INSERT INTO t (id) VALUES {} RETURNING id + 1, d", rows(300, "(#)"));
+    assert_eq!(run(&mut session, &returning).await.unwrap()[..2], ["301|2024-01-01", "302|2024-01-01"]);
+    let mixed = format!("INSERT INTO t (id, s) VALUES {}", rows(500, "(# + 0, lower('A'))"));
+    assert_eq!(run(&mut session, &mixed).await.unwrap(), ["INSERT 0 100"], "the ordinary way");
+}
+
+#[tokio::test]
+async fn long_inserts_take_parameters() {
+    let mut session = session();
+    run(&mut session, "CREATE TABLE t (id int, s text, n numeric(8,2))").await.unwrap();
+    let rows: Vec<String> =
+        (0..200).map(|row| format!("(${}, ${}, ${})", row * 3 + 1, row * 3 + 2, row * 3 + 3)).collect();
+    let statement = session.parse(&format!("INSERT INTO t VALUES {}", rows.join(", "))).unwrap().remove(0);
+    let prepared = session.prepare(&statement, &[]).await.unwrap();
+    assert_eq!(prepared.parameter_oids()[..4], [oid::INT4, oid::TEXT, oid::NUMERIC, oid::INT4]);
+    let values: Vec<Option<String>> = (0..600)
+        .map(|index| match index % 3 {
+            0 => Some((index / 3).to_string()),
+            1 => (index % 2 == 0).then(|| format!("row {}", index / 3)),
+            _ => Some(format!("{}.{}", index, index % 7)),
+        })
+        .collect();
+    let parameters: Vec<Parameter<'_>> = values
+        .iter()
+        .map(|value| Parameter { binary: false, value: value.as_deref().map(str::as_bytes) })
+        .collect();
+    session.execute(&prepared, &parameters).await.unwrap();
+    session.finish_implicit().await.unwrap();
+    let read = "SELECT count(*), count(s), sum(id), max(n) FROM t";
+    assert_eq!(run(&mut session, read).await.unwrap(), ["200|100|19900|599.40"]);
+    let read = "SELECT s, n FROM t WHERE id = 1";
+    assert_eq!(run(&mut session, read).await.unwrap(), ["row 1|5.50"]);
+}

@@ -76,6 +76,25 @@ pub fn castable(from: PgType, to: PgType) -> bool {
     }
 }
 
+/// Whether a value may be assigned to a column of another type without a cast.
+pub fn assignable(from: PgType, to: PgType) -> bool {
+    let string = |found: PgType| matches!(found.category(), 'S' | 'Z') || found.oid == oid::UNKNOWN;
+    if from.oid == to.oid || string(to) || from.oid == oid::UNKNOWN {
+        return true;
+    }
+    if string(from) {
+        return to.oid == oid::REGCLASS;
+    }
+    if let (Some(from), Some(to)) = (from.element(), to.element()) {
+        return assignable(from, to);
+    }
+    match (from.category(), to.category()) {
+        ('B', 'N') | ('N', 'B') => false,
+        ('U', 'U') => matches!((from.oid, to.oid), (oid::JSON, oid::JSONB) | (oid::JSONB, oid::JSON)),
+        _ => castable(from, to),
+    }
+}
+
 /// Types that hold OIDs.
 pub fn is_reference(oid: u32) -> bool {
     matches!(oid, oid::OID | oid::REGPROC | oid::REGCLASS | oid::REGTYPE | oid::REGNAMESPACE | oid::REGROLE)

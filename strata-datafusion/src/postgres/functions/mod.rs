@@ -2,8 +2,10 @@
 //!
 //! Most are rows of tables: a name, and for each list of argument types a result type and a body over arrays.
 
+mod bytes;
 mod datetime;
 mod definition;
+mod encoding;
 mod field;
 mod info;
 mod numeric;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub(crate) use bytes::substr;
 pub(crate) use info::SessionInfo;
 
 /// All of them, by the names that SQL uses.
@@ -23,6 +26,7 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
     let mut functions =
         vec![super::cast::CastFunction::udf(), field::extract(), field::date_part(), truncate::date_trunc()];
     functions.extend(session::clocks());
+    functions.extend(bytes::functions());
     functions.push(session::pg_typeof());
     for table in [datetime::FUNCTIONS, numeric::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS] {
         functions.extend(table.iter().map(definition::function));

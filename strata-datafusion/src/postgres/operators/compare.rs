@@ -44,10 +44,11 @@ pub(crate) fn comparable(left: PgType, right: PgType) -> Option<PgType> {
 }
 
 /// The expression as it meets others of type `common`: DataFusion widens whole and exact numbers by itself.
-fn unify(expr: Expr, found: PgType, common: PgType) -> Expr {
-    let left_alone =
-        matches!(common.oid, oid::NUMERIC | oid::INT4 | oid::INT8 | oid::TEXT) && !is_reference(found.oid);
-    if found.oid == common.oid || left_alone && found.category() != 'U' {
+pub(super) fn unify(expr: Expr, found: PgType, common: PgType) -> Expr {
+    let item = |pg_type: PgType| pg_type.element().unwrap_or(pg_type);
+    let left_alone = matches!(item(common).oid, oid::NUMERIC | oid::INT4 | oid::INT8 | oid::TEXT)
+        && !is_reference(item(found).oid);
+    if found.oid == common.oid || left_alone && item(found).category() != 'U' {
         return expr;
     }
     cast_call(expr, PgType { modifier: -1, ..common })

@@ -4,11 +4,13 @@
 //! the other side; where no operator fits, the error is Postgres' 42883 and not a silent coercion. Arithmetic that may
 //! overflow, divide by zero or touch the calendar becomes a call of our functions.
 
+mod assign;
 mod calendar;
 mod compare;
 mod json;
 mod number;
 mod operand;
+mod quantified;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+pub(crate) use assign::{assignment, check as check_assignment};
 pub(crate) use calendar::{CalendarFunction, CalendarOperator};
 pub(crate) use number::{Arithmetic, QUOTIENT_SCALE, checked, divide_decimals, like_arguments};
 pub(crate) use operand::{Operand, narrow};
@@ -85,6 +88,10 @@ impl ExprPlanner for OperatorPlanner {
             BinaryOperator::Arrow | BinaryOperator::LongArrow => {
                 Some(json::get(left, right, op == BinaryOperator::LongArrow, sides)?)
             }
+            BinaryOperator::Custom(mark) => {
+                let marked = assign::plan(mark, left.clone(), sides.0);
+                Some(marked.unwrap_or_else(|| quantified::plan(mark, (left, right), sides, schema))?)
+            }
             BinaryOperator::Xor | BinaryOperator::BitwiseXor | BinaryOperator::Spaceship => {
                 return Err(no_operator(sides.0.shown(), &symbol, sides.1.shown()).into());
             }
@@ -98,6 +105,10 @@ impl ExprPlanner for OperatorPlanner {
             Some(expr) => Ok(PlannerResult::Planned(expr)),
             None => Err(SqlError::internal("an operator was planned to nothing").into()),
         }
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(crate::postgres::functions::substr().call(args)))
     }
 }
 

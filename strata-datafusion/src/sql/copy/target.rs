@@ -13,12 +13,11 @@ use strata_core::txn::TableLockMode;
 use crate::error::{SqlError, SqlResult};
 use crate::io::convert::FieldReader;
 use crate::io::load::{LoadPlan, Source, evaluate};
-use crate::postgres::types::PgType;
 use crate::postgres::zone::Zone;
 use crate::session::Session;
 use crate::session::run::Limits;
 use crate::sql::ddl::{find_relation, undefined_table};
-use crate::sql::dml::plan::{assign, parse_one};
+use crate::sql::dml::plan::{assign_default, parse_one};
 use crate::sql::names::fold;
 use crate::sql::plan::Planner;
 
@@ -79,24 +78,24 @@ pub(super) fn plan(session: &mut Session, table: &Arc<TableDef>, columns: &[Colu
             sources.push(Source::Field(place, FieldReader::new(column.clone(), zone, now)));
             continue;
         }
-        let Some(default) = &column.default else {
+        if column.default.is_none() {
             let null = datafusion::arrow::array::new_null_array(&arrow_type(&column.column_type), 1);
             sources.push(Source::Constant(null));
             continue;
-        };
+        }
         if planner.is_none() {
             planner = Some(session.start_statement()?.0);
         }
         if let Some(planner) = &planner {
-            sources.push(default_source(planner, default, column)?);
+            sources.push(default_source(planner, column)?);
         }
     }
     Ok(LoadPlan { table: Arc::clone(table), sources })
 }
 
 /// A default: evaluated now if that is the same for every row.
-fn default_source(planner: &Planner, default: &str, column: &Column) -> SqlResult<Source> {
-    let query = parse_one(&format!("SELECT {}", assign(default, PgType::from(column.sql_type))))?;
+fn default_source(planner: &Planner, column: &Column) -> SqlResult<Source> {
+    let query = parse_one(&format!("SELECT {}", assign_default(column)))?;
     let plan = planner.analyze(planner.plan_ast(query, &[])?)?;
     let expression = match &plan {
         LogicalPlan::Projection(projection) => projection.expr.first().cloned(),

@@ -9,7 +9,7 @@ use strata_core::txn::TableLockMode;
 
 use super::columns::{Constraints, column, table_constraint};
 use super::create::add_index;
-use super::{find_relation, shown, undefined_table};
+use super::{find_relation, second_primary_key, shown, undefined_table};
 use crate::error::{SqlError, SqlResult};
 use crate::session::Session;
 use crate::sql::names::{fold, split};
@@ -58,6 +58,9 @@ async fn apply(session: &mut Session, table: TableId, operation: &AlterTableOper
             if let Some(default) = made.default.clone() {
                 made.missing = session.constant_default(&default, &made).await?;
             }
+            if constraints.keys.iter().any(|(_, _, primary)| *primary) && def.primary_key().is_some() {
+                return Err(second_primary_key(&def.name));
+            }
             if !made.nullable && made.missing == Datum::Null && has_rows(session, table)? {
                 return Err(SqlError::from(strata_core::Error::NotNull { column: made.name })
                     .with_detail("The table has rows, and the column no default."));
@@ -90,6 +93,10 @@ async fn apply(session: &mut Session, table: TableId, operation: &AlterTableOper
         AlterTableOperation::AddConstraint { constraint, .. } => {
             let mut constraints = Constraints::default();
             table_constraint(constraint, &mut constraints)?;
+            let def = newest(session, table)?;
+            if constraints.keys.iter().any(|(_, _, primary)| *primary) && def.primary_key().is_some() {
+                return Err(second_primary_key(&def.name));
+            }
             for (name, key, primary) in constraints.keys {
                 add_index(session, table, name, &key, primary).await?;
             }
@@ -118,6 +125,10 @@ async fn alter_column(
         }
         AlterColumnOperation::SetDefault { value } => {
             let default = value.to_string();
+            let def = newest(session, table)?;
+            if let Some(column) = def.schema.column(column) {
+                session.check_default(&default, &column.name, column.sql_type.into())?;
+            }
             change_column(session, table, column, |column| column.default = Some(default)).await
         }
         AlterColumnOperation::DropNotNull => {

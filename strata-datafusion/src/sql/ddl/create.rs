@@ -6,7 +6,7 @@ use strata_core::ids::TableId;
 use strata_core::txn::TableLockMode;
 
 use super::columns::{Constraints, column, index_name, key_columns, new_index, table_constraint};
-use super::{find_relation, shown, target_schema, undefined_table};
+use super::{find_relation, second_primary_key, shown, target_schema, undefined_table};
 use crate::error::{SqlError, SqlResult};
 use crate::session::Session;
 use crate::sql::names;
@@ -65,12 +65,11 @@ pub(super) async fn table(session: &mut Session, create: &CreateTable) -> SqlRes
         table_constraint(constraint, &mut constraints)?;
     }
     if constraints.keys.iter().filter(|(_, _, primary)| *primary).count() > 1 {
-        let message = format!("multiple primary keys for table \"{name}\" are not allowed");
-        return Err(SqlError::new("42P16", message));
+        return Err(second_primary_key(&name));
     }
     for column in &columns {
         if let Some(default) = &column.default {
-            session.check_default(default, column)?;
+            session.check_default(default, &column.name, column.sql_type.into())?;
         }
     }
     let txn = session.write_transaction("CREATE TABLE")?;

@@ -112,3 +112,8 @@ pub(crate) fn undefined_table(name: &ObjectName) -> SqlError {
 pub(crate) fn shown(name: &ObjectName) -> String {
     names::parts(name).map_or_else(|_| name.to_string(), |parts| parts.join("."))
 }
+
+/// A table has one primary key.
+fn second_primary_key(table: &str) -> SqlError {
+    SqlError::new("42P16", format!("multiple primary keys for table \"{table}\" are not allowed"))
+}

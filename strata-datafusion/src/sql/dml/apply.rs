@@ -101,7 +101,15 @@ impl Statement<'_> {
     }
 
     async fn insert(&self, session: &mut Session, dml: &DmlPlan, planner: Planner) -> SqlResult<Written> {
-        let query = self.bind(session, dml.query.clone())?;
+        let query = match &dml.rows {
+            Some(rows) => {
+                let oids = self.prepared.parameter_oids();
+                let values = session.parameter_values(oids, self.parameters)?;
+                let context = session.cast_context()?;
+                returning::over_rows(dml.query.clone(), rows.batch(&values, &context)?)?
+            }
+            None => self.bind(session, dml.query.clone())?,
+        };
         let (_, mut batches) =
             run::run(session.engine(), Arc::new(planner), query, self.limits.clone()).await?;
         let mut first: Vec<RecordBatch> = Vec::new();

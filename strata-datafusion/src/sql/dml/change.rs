@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::ast::{
     UpdateTableFromKind, Visit, Visitor,
 };
 
-use super::insert::{default_of, is_default, placeholder, qualified};
-use super::plan::{Action, Rewritten, Target, TargetParts, assign, quote};
+use super::insert::{is_default, placeholder, qualified};
+use super::plan::{Action, Rewritten, Target, TargetParts, assign, assign_default, quote};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
 use crate::sql::names::{self, fold};
@@ -65,9 +65,9 @@ pub(super) fn update(target: &Target<'_>, statement: &Update) -> SqlResult<Rewri
             parameters.push((number, pg_type));
         }
         let value = if is_default(&assignment.value) {
-            default_of(column)
+            assign_default(column)
         } else {
-            assign(&assignment.value.to_string(), pg_type)
+            assign(&assignment.value.to_string(), column)
         };
         selected.push(format!("{value} AS \"_v{}\"", columns.len()));
         columns.push(column.id);

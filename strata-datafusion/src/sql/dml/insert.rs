@@ -1,9 +1,9 @@
 //! INSERT into the query that yields its rows: one value for each live column of the table.
 
-use datafusion::sql::sqlparser::ast::{Expr, Insert, Query, SetExpr, TableObject, Value};
+use datafusion::sql::sqlparser::ast::{Expr, Insert, Query, SelectItem, SetExpr, TableObject, Value};
 use strata_core::row::Column;
 
-use super::plan::{Action, Rewritten, Target, TargetParts, assign, quote};
+use super::plan::{Action, Rewritten, Target, TargetParts, assign, assign_default, quote, read_as};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::types::PgType;
 use crate::sql::names::{self, fold};
@@ -25,7 +25,7 @@ pub(super) fn rewrite(target: &Target<'_>, statement: &Insert) -> SqlResult<Rewr
     let mut parameters = Vec::new();
     let Some(source) = &statement.source else {
         // INSERT … DEFAULT VALUES.
-        let values: Vec<String> = columns.iter().map(|column| default_of(column)).collect();
+        let values: Vec<String> = columns.iter().map(|column| assign_default(column)).collect();
         let sql = format!("SELECT {}", values.join(", "));
         return Ok(Rewritten { action: Action::Insert, sql, is_simple: true, parameters });
     };
@@ -43,17 +43,26 @@ pub(super) fn rewrite(target: &Target<'_>, statement: &Insert) -> SqlResult<Rewr
             }
             format!("VALUES {}", rows.join(", "))
         }
-        _ => select_rows(source, &columns, &named),
+        _ => {
+            // Without a list of columns there may be fewer values, where that can be seen.
+            let given = outputs(source).filter(|_| statement.columns.is_empty());
+            let count = given.map_or(named.len(), |given| given.len().min(named.len()));
+            select_rows(source, &columns, &named[..count], &mut parameters)
+        }
     };
     Ok(Rewritten { action: Action::Insert, sql, is_simple: true, parameters })
 }
 
-fn is_plain(query: &Query) -> bool {
+pub(super) fn is_plain(query: &Query) -> bool {
     query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none()
 }
 
 /// For each column of the statement's list its place among the live columns.
-fn named_columns(target: &Target<'_>, statement: &Insert, columns: &[&Column]) -> SqlResult<Vec<usize>> {
+pub(super) fn named_columns(
+    target: &Target<'_>,
+    statement: &Insert,
+    columns: &[&Column],
+) -> SqlResult<Vec<usize>> {
     if statement.columns.is_empty() {
         return Ok((0..columns.len()).collect());
     }
@@ -92,33 +101,69 @@ fn values_row(
             parameters.push((number, pg_type));
         }
         if !is_default(cell) {
-            row[*place] = Some(assign(&cell.to_string(), pg_type));
+            row[*place] = Some(assign(&cell.to_string(), columns[*place]));
         }
     }
     let row: Vec<String> = row
         .into_iter()
         .zip(columns)
-        .map(|(cell, column)| cell.unwrap_or_else(|| default_of(column)))
+        .map(|(cell, column)| cell.unwrap_or_else(|| assign_default(column)))
         .collect();
     Ok(format!("({})", row.join(", ")))
 }
 
-fn select_rows(source: &Query, columns: &[&Column], named: &[usize]) -> String {
+fn select_rows(
+    source: &Query,
+    columns: &[&Column],
+    named: &[usize],
+    parameters: &mut Vec<(usize, PgType)>,
+) -> String {
     let names: Vec<String> = (0..named.len()).map(|place| format!("\"_c{place}\"")).collect();
+    let open = open_outputs(source);
     let values: Vec<String> = columns
         .iter()
         .enumerate()
         .map(|(place, column)| match named.iter().position(|named| *named == place) {
-            Some(from) => assign(&format!("\"_s\".\"_c{from}\""), PgType::from(column.sql_type)),
-            None => default_of(column),
+            Some(from) => {
+                let value = format!("\"_s\".\"_c{from}\"");
+                let pg_type = PgType::from(column.sql_type);
+                match open.get(from) {
+                    Some(Some(output)) => {
+                        parameters.extend(placeholder(output).map(|number| (number, pg_type)));
+                        read_as(&value, pg_type)
+                    }
+                    _ => assign(&value, column),
+                }
+            }
+            None => assign_default(column),
         })
         .collect();
     format!("SELECT {} FROM ({source}) AS \"_s\" ({})", values.join(", "), names.join(", "))
 }
 
-/// A column's default as an expression of its type.
-pub(super) fn default_of(column: &Column) -> String {
-    assign(column.default.as_deref().unwrap_or("NULL"), PgType::from(column.sql_type))
+/// The outputs of a SELECT; `None` where a `*` hides some.
+fn outputs(source: &Query) -> Option<Vec<&Expr>> {
+    let SetExpr::Select(select) = source.body.as_ref() else { return None };
+    let outputs = select.projection.iter().map(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    });
+    outputs.collect()
+}
+
+/// The outputs of a SELECT that are literals or parameters, whose type is that of the column they go to.
+fn open_outputs(source: &Query) -> Vec<Option<&Expr>> {
+    let is_open = |expr: &Expr| match expr {
+        Expr::Value(value) => matches!(
+            value.value,
+            Value::SingleQuotedString(_)
+                | Value::EscapedStringLiteral(_)
+                | Value::Placeholder(_)
+                | Value::Null
+        ),
+        _ => false,
+    };
+    outputs(source).unwrap_or_default().into_iter().map(|expr| is_open(expr).then_some(expr)).collect()
 }
 
 /// Whether a value is the keyword DEFAULT.

@@ -12,6 +12,7 @@
 
 mod apply;
 mod change;
+mod constants;
 mod insert;
 pub(crate) mod plan;
 mod returning;
@@ -20,8 +21,8 @@ pub(crate) mod values;
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 
 pub(crate) use apply::{LoadError, describe, lock_mode, stored_batch};
-pub(crate) use plan::{Action, DmlPlan, plan};
-pub(crate) use values::{check_length, datums};
+pub(crate) use plan::{Action, DmlPlan, assign_as, plan};
+pub(crate) use values::{check_length, check_length_of, datums};
 
 use crate::error::SqlResult;
 use crate::session::Session;

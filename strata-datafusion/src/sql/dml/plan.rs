@@ -6,15 +6,19 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{ObjectName, SelectItem, Statement as Ast};
 use strata_core::catalog::{Catalog, TableDef};
 use strata_core::ids::ColumnId;
+use strata_core::row::Column;
 
+use super::constants::{self, ConstantRows};
 use super::{change, insert, returning};
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::operators::assignment;
 use crate::postgres::types::{PgType, oid};
 use crate::session::prepared::result_fields;
 use crate::session::types::ResultField;
 use crate::sql::ddl::{find_relation, undefined_table};
 use crate::sql::names::RelationName;
 use crate::sql::plan::Planner;
+use crate::sql::rewrite::ASSIGN;
 
 /// What a statement does with the rows of its query.
 #[derive(Clone, Debug)]
@@ -37,6 +41,8 @@ pub(crate) struct DmlPlan {
     pub(crate) name: RelationName,
     /// The query.
     pub(crate) query: LogicalPlan,
+    /// The rows that its one table stands for.
+    pub(super) rows: Option<Arc<ConstantRows>>,
     /// Whether the query reads nothing but the target's rows, so that single rows can be evaluated again.
     pub(crate) is_simple: bool,
     /// What RETURNING asks for, over the table's columns.
@@ -95,20 +101,33 @@ pub(crate) fn plan(
     let sql_name = format!("{}.{}", quote(&found.schema), quote(&found.relation));
     let alias = alias.unwrap_or_else(|| found.relation.clone());
     let target = Target { table: &table, sql_name, alias };
+    let rows = match statement {
+        Ast::Insert(statement) => constants::read(&target, statement)?,
+        _ => None,
+    };
+    if let Some(rows) = rows {
+        infer(parameter_oids, &rows.parameters);
+        let returning =
+            returned.map(|items| returning::plan(&planner, &target, items, parameter_oids)).transpose()?;
+        let query = rows.plan(&planner)?;
+        let plan = DmlPlan {
+            action: Action::Insert,
+            table: table.clone(),
+            name: found,
+            query,
+            rows: Some(Arc::new(rows)),
+            is_simple: true,
+            returning,
+        };
+        return Ok((plan, planner));
+    }
     let rewritten = match statement {
         Ast::Insert(statement) => insert::rewrite(&target, statement)?,
         Ast::Update(statement) => change::update(&target, statement)?,
         Ast::Delete(statement) => change::delete(&target, statement)?,
         other => return Err(SqlError::internal(format!("not DML: {other}"))),
     };
-    for (number, pg_type) in &rewritten.parameters {
-        if parameter_oids.len() < *number {
-            parameter_oids.resize(*number, 0);
-        }
-        if parameter_oids[*number - 1] == 0 {
-            parameter_oids[*number - 1] = pg_type.oid;
-        }
-    }
+    infer(parameter_oids, &rewritten.parameters);
     let query = parse_one(&rewritten.sql)?;
     let returning = match returned {
         Some(items) => Some(returning::plan(&planner, &target, items, parameter_oids)?),
@@ -120,7 +139,20 @@ pub(crate) fn plan(
     };
     let query = planner.plan_ast(query, parameter_oids)?;
     let (action, is_simple) = (rewritten.action, rewritten.is_simple);
-    Ok((DmlPlan { action, table: table.clone(), name: found, query, is_simple, returning }, planner))
+    let table = table.clone();
+    Ok((DmlPlan { action, table, name: found, query, rows: None, is_simple, returning }, planner))
+}
+
+/// Gives parameters that have no type yet those of the columns that they go to.
+fn infer(parameter_oids: &mut Vec<u32>, known: &[(usize, PgType)]) {
+    for (number, pg_type) in known {
+        if parameter_oids.len() < *number {
+            parameter_oids.resize(*number, 0);
+        }
+        if parameter_oids[*number - 1] == 0 {
+            parameter_oids[*number - 1] = pg_type.oid;
+        }
+    }
 }
 
 /// The table's name, its alias, what RETURNING lists.
@@ -150,14 +182,39 @@ pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `CAST(expression AS the column's type)`. Lengths of varchar and char are checked when the value is stored, since a
-/// cast would cut where an assignment refuses.
-pub(crate) fn assign(expression: &str, pg_type: PgType) -> String {
+/// `expression` as a value of the column; 42804 where its type cannot be assigned to it. Lengths of varchar and char are
+/// checked when the value is stored, since a cast would cut where an assignment refuses.
+pub(crate) fn assign(expression: &str, column: &Column) -> String {
+    assign_as(expression, "expression", &column.name, PgType::from(column.sql_type))
+}
+
+/// The same of the column's default.
+pub(crate) fn assign_default(column: &Column) -> String {
+    let default = column.default.as_deref().unwrap_or("NULL");
+    assign_as(default, "default expression", &column.name, PgType::from(column.sql_type))
+}
+
+/// The same of what errors call `what`.
+pub(crate) fn assign_as(expression: &str, what: &str, column: &str, pg_type: PgType) -> String {
+    let mark = assignment(assigned_type(pg_type), what, column).replace('\'', "''");
+    format!("\"{ASSIGN}\"({expression}, '{mark}')")
+}
+
+/// The type that a value becomes when it is assigned to a column of this one.
+pub(crate) fn assigned_type(pg_type: PgType) -> PgType {
+    match pg_type.oid {
+        oid::VARCHAR | oid::BPCHAR => PgType::new(pg_type.oid),
+        _ => pg_type,
+    }
+}
+
+/// `CAST(literal AS the column's type)`: the literal is of any type that can read it.
+pub(super) fn read_as(literal: &str, pg_type: PgType) -> String {
     let name = match pg_type.oid {
         oid::VARCHAR => "varchar".to_owned(),
         // `character` without a length would be one of length 1.
         oid::BPCHAR => "bpchar".to_owned(),
         _ => pg_type.sql_name(),
     };
-    format!("CAST({expression} AS {name})")
+    format!("CAST({literal} AS {name})")
 }

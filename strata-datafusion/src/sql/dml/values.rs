@@ -46,7 +46,11 @@ pub(crate) fn fit_lengths(array: ArrayRef, column: &Column) -> SqlResult<ArrayRe
 /// varchar(n) and char(n): too long is an error, unless what is beyond is spaces. A char is held without the spaces at
 /// its end: they count in no comparison, and its output adds them.
 pub(crate) fn check_length(value: &mut Datum, column: &Column) -> SqlResult<()> {
-    let pg_type = PgType::from(column.sql_type);
+    check_length_of(value, PgType::from(column.sql_type))
+}
+
+/// The same for a type.
+pub(crate) fn check_length_of(value: &mut Datum, pg_type: PgType) -> SqlResult<()> {
     if !matches!(pg_type.oid, oid::VARCHAR | oid::BPCHAR) {
         return Ok(());
     }

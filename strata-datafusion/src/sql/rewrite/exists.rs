@@ -1,29 +1,31 @@
-//! EXISTS in a SELECT list: `EXISTS (SELECT … FROM t)` as `(SELECT count(*) > 0 FROM t)`.
+//! EXISTS in a SELECT list: `EXISTS (SELECT … FROM t)` as `(SELECT count(*) > 0 FROM t)`. IN is [`quantified`] there.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select,
-    SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
+    SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value,
+    VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
 };
 
-use super::{call, quoted};
+use super::{call, quantified, quoted};
 use crate::error::SqlResult;
 
-/// Replaces each EXISTS of an expression, but not those in its subqueries.
-pub(super) fn count_instead(expr: &mut Expr) -> SqlResult<()> {
-    let mut pass = Pass { depth: 0 };
+/// Replaces each EXISTS and IN of an expression, but not those in its subqueries.
+pub(super) fn count_instead(expr: &mut Expr, names: &mut quantified::Names) -> SqlResult<()> {
+    let mut pass = Pass { depth: 0, names };
     match expr.visit(&mut pass) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Pass {
+struct Pass<'a> {
     depth: usize,
+    names: &'a mut quantified::Names,
 }
 
-impl VisitorMut for Pass {
+impl VisitorMut for Pass<'_> {
     type Break = crate::error::SqlError;
 
     fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
@@ -37,9 +39,16 @@ impl VisitorMut for Pass {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        if self.depth == 0
-            && let Expr::Exists { subquery, negated } = expr
-        {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        if let Err(error) = quantified::rewrite(expr, self.names) {
+            return ControlFlow::Break(error);
+        }
+        if let Expr::InSubquery { expr: left, subquery, negated } = expr {
+            *expr = quantified::of_membership(left.as_ref().clone(), subquery, *negated, self.names);
+        }
+        if let Expr::Exists { subquery, negated } = expr {
             let negated = *negated;
             let mut query = subquery.clone();
             count_rows(&mut query);
@@ -54,31 +63,44 @@ impl VisitorMut for Pass {
     }
 }
 
-/// `count(*) > 0`.
-fn some_rows() -> SelectItem {
+/// `count(*)`.
+pub(super) fn count_of_rows() -> Expr {
     let mut count = call("count", Vec::new());
     if let Expr::Function(function) = &mut count
         && let FunctionArguments::List(list) = &mut function.args
     {
         list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
     }
-    let zero = Expr::value(Value::Number("0".to_owned(), false));
-    let found = Expr::BinaryOp { left: Box::new(count), op: BinaryOperator::Gt, right: Box::new(zero) };
-    SelectItem::ExprWithAlias { expr: found, alias: quoted("exists") }
+    count
 }
 
-fn is_plain(select: &Select) -> bool {
+/// `count(*) > 0`.
+pub(super) fn some_rows() -> Expr {
+    let zero = Expr::value(Value::Number("0".to_owned(), false));
+    Expr::BinaryOp { left: Box::new(count_of_rows()), op: BinaryOperator::Gt, right: Box::new(zero) }
+}
+
+fn counted() -> SelectItem {
+    SelectItem::ExprWithAlias { expr: some_rows(), alias: quoted("exists") }
+}
+
+/// Whether a SELECT has no GROUP BY, HAVING or DISTINCT.
+pub(super) fn is_ungrouped(select: &Select) -> bool {
     let grouped = match &select.group_by {
         GroupByExpr::Expressions(expressions, modifiers) => !expressions.is_empty() || !modifiers.is_empty(),
         GroupByExpr::All(_) => true,
     };
+    !grouped && select.having.is_none() && select.distinct.is_none()
+}
+
+fn is_plain(select: &Select) -> bool {
     let aggregates = select.projection.iter().any(|item| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
             !matches!(expr, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_))
         }
         _ => false,
     });
-    !grouped && !aggregates && select.having.is_none() && select.distinct.is_none()
+    is_ungrouped(select) && !aggregates
 }
 
 fn count_rows(query: &mut Query) {
@@ -88,13 +110,13 @@ fn count_rows(query: &mut Query) {
         && is_plain(select)
     {
         query.order_by = None;
-        select.projection = vec![some_rows()];
+        select.projection = vec![counted()];
         return;
     }
     // Anything else is counted from outside.
-    let Some(mut outer) = empty_select() else { return };
+    let mut outer = empty_select();
     let inner = query.clone();
-    outer.projection = vec![some_rows()];
+    outer.projection = vec![counted()];
     outer.from = vec![TableWithJoins {
         relation: TableFactor::Derived {
             lateral: false,
@@ -112,13 +134,31 @@ fn count_rows(query: &mut Query) {
 }
 
 /// A SELECT with nothing in it.
-fn empty_select() -> Option<Select> {
-    let statement = crate::sql::parse::parse("SELECT 1").ok()?;
-    match statement.first()?.ast() {
-        datafusion::sql::sqlparser::ast::Statement::Query(query) => match query.body.as_ref() {
-            SetExpr::Select(select) => Some(select.as_ref().clone()),
-            _ => None,
-        },
-        _ => None,
+pub(super) fn empty_select() -> Select {
+    Select {
+        select_token: AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection: Vec::new(),
+        exclude: None,
+        into: None,
+        from: Vec::new(),
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: None,
+        connect_by: Vec::new(),
+        group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        window_before_qualify: false,
+        qualify: None,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
     }
 }

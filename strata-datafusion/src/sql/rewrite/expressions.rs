@@ -1,12 +1,12 @@
 //! Expressions whose meaning in Postgres differs from DataFusion's: turned into calls of our functions.
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, SetExpr, UnaryOperator, Value,
+    BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, SetExpr, UnaryOperator, Value,
 };
 
 use super::relations::bare_function_name;
-use super::{CAST, quoted_name};
+use super::{ASSIGN, CAST, quoted_name};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::input::number::{parse_decimal, parse_int};
 use crate::postgres::type_planner::type_of_name;
@@ -121,7 +121,26 @@ pub(super) fn rewrite(expr: &mut Expr) -> SqlResult<()> {
             }
             *expr = take(inner);
         }
-        Expr::Function(function) => rewrite_call(function)?,
+        Expr::Identifier(word) if word.quote_style.is_none() => {
+            // Words that are functions without parentheses, which the parser takes for columns.
+            if word.value.eq_ignore_ascii_case("current_schema") {
+                *expr = call("current_schema", Vec::new());
+            } else if word.value.eq_ignore_ascii_case("current_role") {
+                *expr = call("current_user", Vec::new());
+            }
+        }
+        Expr::Function(function) => {
+            if let Some(marked) = assignment(function) {
+                *expr = marked;
+                return Ok(());
+            }
+            let digits = clock_digits(function);
+            rewrite_call(function)?;
+            if let Some(pg_type) = digits {
+                let clock = take(expr);
+                *expr = cast(clock, pg_type);
+            }
+        }
         Expr::Case { conditions, else_result, .. } => {
             conditions.iter_mut().for_each(|when| narrow_integer(&mut when.result));
             if let Some(expr) = else_result {
@@ -219,8 +238,48 @@ fn renamed(name: &str) -> &str {
         "user" | "session_user" | "current_role" => "current_user",
         "transaction_timestamp" | "statement_timestamp" => "now",
         "ceiling" => "ceil",
+        "substring" => "substr",
         other => other,
     }
+}
+
+/// `current_timestamp(3)`: the type of three digits. Takes the argument away.
+fn clock_digits(function: &mut Function) -> Option<PgType> {
+    let oid = match bare_function_name(&function.name)?.as_str() {
+        "current_timestamp" => oid::TIMESTAMPTZ,
+        "localtimestamp" => oid::TIMESTAMP,
+        "current_time" | "localtime" => oid::TIME,
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] = list.args.as_slice() else {
+        return None;
+    };
+    let Value::Number(digits, _) = &value.value else { return None };
+    let digits: i32 = digits.parse().ok()?;
+    list.args.clear();
+    Some(PgType::with_modifier(oid, digits.min(6)))
+}
+
+/// A call of [`ASSIGN`] as the operator that checks types: `value := …`.
+fn assignment(function: &mut Function) -> Option<Expr> {
+    if bare_function_name(&function.name)? != ASSIGN {
+        return None;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(mark))),
+    ] = list.args.as_mut_slice()
+    else {
+        return None;
+    };
+    let Value::SingleQuotedString(mark) = &mark.value else { return None };
+    Some(Expr::BinaryOp {
+        left: Box::new(take(value)),
+        op: BinaryOperator::Custom(mark.clone()),
+        right: Box::new(Expr::value(Value::Null)),
+    })
 }
 
 /// Functions whose result has the type of an argument: a whole number there is an int4.

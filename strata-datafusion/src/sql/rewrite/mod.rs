@@ -2,14 +2,18 @@
 //!
 //! - what that planner would ignore is refused (`refusals`),
 //! - result columns get Postgres' names (`columns`),
-//! - EXISTS in a SELECT list, which DataFusion does not run there, becomes a count (`exists`),
+//! - EXISTS and IN in a SELECT list, which DataFusion does not run there, become counts (`exists`),
+//! - ANY and ALL become what says the same of NULLs and of nothing at all (`quantified`),
+//! - conditions are marked as such, so that only booleans are taken for one (`conditions`),
 //! - casts, typed literals, EXTRACT and AT TIME ZONE become calls of our functions (`expressions`),
 //! - set-returning functions move to where they can run (`relations`),
 //! - parameters whose place tells their type get it.
 
 mod columns;
+mod conditions;
 mod exists;
 mod expressions;
+mod quantified;
 mod refusals;
 mod relations;
 
@@ -20,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, Value, VisitMut, VisitorMut,
 };
 
+pub(crate) use conditions::CONDITION;
 pub(crate) use expressions::call;
 pub(crate) use relations::SERIES_LIST;
 
@@ -28,6 +33,9 @@ use crate::postgres::types::{PgType, oid};
 
 /// The function that casts are calls of: value, OID and modifier. No name in SQL text is spelled so.
 pub(crate) const CAST: &str = "::";
+
+/// The function that assignments to columns are calls of, in queries that DML is made of: value and mark.
+pub(crate) const ASSIGN: &str = ":=";
 
 /// What the pass found.
 #[derive(Debug, Default)]
@@ -90,6 +98,7 @@ fn finish(flow: ControlFlow<SqlError>, pass: Pass) -> SqlResult<Rewritten> {
 #[derive(Default)]
 struct Pass {
     found: Rewritten,
+    names: quantified::Names,
 }
 
 impl Pass {
@@ -152,9 +161,10 @@ impl VisitorMut for Pass {
         flow((|| {
             refusals::check_select(select)?;
             columns::name_columns(select);
+            conditions::mark_select(select);
             for item in &mut select.projection {
                 if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-                    exists::count_instead(expr)?;
+                    exists::count_instead(expr, &mut self.names)?;
                     expressions::narrow_integer(expr);
                 }
             }
@@ -175,7 +185,8 @@ impl VisitorMut for Pass {
         {
             self.note_parameter(expr, pg_type);
         }
-        ControlFlow::Continue(())
+        conditions::mark(expr);
+        flow(quantified::rewrite(expr, &mut self.names))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {

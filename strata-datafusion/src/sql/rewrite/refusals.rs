@@ -1,10 +1,11 @@
 //! What DataFusion's planner would drop without a word, or what is not SQL for Postgres: refused.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, LimitClause, Offset, OffsetRows, Query, Select, TableFactor, Value,
+    Expr, LimitClause, Offset, OffsetRows, Query, Select, TableFactor, TableWithJoins, Value,
 };
 
 use crate::error::{SqlError, SqlResult};
+use crate::sql::names::{self, fold};
 
 fn unsupported<T>(what: &str) -> SqlResult<T> {
     Err(SqlError::unsupported(format!("{what} is not supported")))
@@ -76,6 +77,44 @@ pub(super) fn check_select(select: &Select) -> SqlResult<()> {
         || !select.sort_by.is_empty()
     {
         return Err(SqlError::syntax("syntax error: a clause that PostgreSQL does not have"));
+    }
+    let mut taken = Vec::new();
+    select.from.iter().try_for_each(|item| check_names(item, &mut taken))
+}
+
+/// 42712 where two items of FROM have one name. Tables of several schemas may share theirs.
+fn check_names(item: &TableWithJoins, taken: &mut Vec<(String, Option<String>)>) -> SqlResult<()> {
+    let joined = item.joins.iter().map(|join| &join.relation);
+    for factor in std::iter::once(&item.relation).chain(joined) {
+        let (alias, relation) = match factor {
+            TableFactor::Table { name, alias, .. } => (alias, Some(name)),
+            TableFactor::Derived { alias, .. }
+            | TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. } => (alias, None),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                check_names(table_with_joins, taken)?;
+                continue;
+            }
+            _ => continue,
+        };
+        let named = match (alias, relation) {
+            (Some(alias), _) => (fold(&alias.name), None),
+            (None, Some(name)) => {
+                let Ok(mut parts) = names::parts(name) else { continue };
+                let Some(last) = parts.pop() else { continue };
+                let schema = parts.join(".");
+                (last, Some(schema))
+            }
+            (None, None) => continue,
+        };
+        let clashes = |other: &(String, Option<String>)| {
+            other.0 == named.0 && (other.1 == named.1 || other.1.is_none() || named.1.is_none())
+        };
+        if taken.iter().any(clashes) {
+            let message = format!("table name \"{}\" specified more than once", named.0);
+            return Err(SqlError::new("42712", message));
+        }
+        taken.push(named);
     }
     Ok(())
 }
