@@ -168,6 +168,11 @@ impl Planner {
         &self.relations
     }
 
+    /// The columns of a view.
+    pub(crate) fn view_columns(&self, schema: &str, view: &ViewDef) -> crate::error::SqlResult<SchemaRef> {
+        self.expand_view(schema, view).map(|view| view.schema())
+    }
+
     /// Plans a view's query. Its unqualified names are looked up in its own schema first.
     fn expand_view(&self, schema: &str, view: &ViewDef) -> crate::error::SqlResult<Arc<dyn TableSource>> {
         if self.depth >= MAX_VIEW_DEPTH {

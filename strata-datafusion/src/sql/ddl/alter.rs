@@ -1,7 +1,7 @@
 //! ALTER TABLE.
 
 use datafusion::sql::sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, Ident, RenameTableNameKind,
+    AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Ident, RenameTableNameKind,
 };
 use strata_core::ids::{ColumnId, TableId};
 use strata_core::row::Datum;
@@ -9,7 +9,8 @@ use strata_core::txn::TableLockMode;
 
 use super::columns::{Constraints, column, table_constraint};
 use super::create::add_index;
-use super::{find_relation, second_primary_key, shown, undefined_table};
+use super::drop::drop_locked;
+use super::{dependants, find_relation, second_primary_key, shown, undefined_table};
 use crate::error::{SqlError, SqlResult};
 use crate::session::Session;
 use crate::sql::names::{fold, split};
@@ -72,9 +73,10 @@ async fn apply(session: &mut Session, table: TableId, operation: &AlterTableOper
             }
             Ok(())
         }
-        AlterTableOperation::DropColumn { column_names, if_exists, .. } => {
+        AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+            let cascade = matches!(drop_behavior, Some(DropBehavior::Cascade));
             for name in column_names {
-                drop_column(session, table, name, *if_exists).await?;
+                drop_column(session, table, name, *if_exists, cascade).await?;
             }
             Ok(())
         }
@@ -184,7 +186,13 @@ async fn change_column(
     Ok(())
 }
 
-async fn drop_column(session: &mut Session, table: TableId, name: &Ident, if_exists: bool) -> SqlResult<()> {
+async fn drop_column(
+    session: &mut Session,
+    table: TableId,
+    name: &Ident,
+    if_exists: bool,
+    cascade: bool,
+) -> SqlResult<()> {
     let column = match find_column(session, table, name) {
         Ok(column) => column,
         Err(error) if if_exists => {
@@ -193,8 +201,21 @@ async fn drop_column(session: &mut Session, table: TableId, name: &Ident, if_exi
         }
         Err(error) => return Err(error),
     };
+    let catalog = session.write_transaction("ALTER TABLE")?.newest_catalog();
+    let views = dependants::views_over(&catalog, &session.search_path(), &[table]);
+    let before = dependants::shapes(session, &views)?;
     let txn = session.write_transaction("ALTER TABLE")?;
     txn.change_catalog(|catalog| catalog.drop_column(table, column)).await?;
+    // A view that is another one without the column, or none, depends on it.
+    let after = dependants::shapes(session, &views)?;
+    let changed = before.into_iter().zip(after).map(|(before, after)| before.is_some() && before != after);
+    let views: Vec<_> =
+        views.into_iter().zip(changed).filter_map(|(view, changed)| changed.then_some(view)).collect();
+    let dropped = format!("column {} of {}", fold(name), dependants::described(&catalog, table));
+    dependants::check(session, &catalog, &dropped, &views, cascade)?;
+    for id in views.iter().map(|found| found.view.id) {
+        drop_locked(session, id).await?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use strata_core::catalog::{Catalog, Relation};
 use strata_core::ids::{IndexId, TableId};
 use strata_core::txn::TableLockMode;
 
-use super::{find_relation, shown, undefined_table};
+use super::{dependants, find_relation, shown, undefined_table};
 use crate::error::{SqlError, SqlResult};
 use crate::session::Session;
 use crate::sql::names;
@@ -24,23 +24,67 @@ pub(super) async fn objects(
         ObjectType::Schema => "DROP SCHEMA",
         other => return Err(SqlError::unsupported(format!("DROP {other} is not supported"))),
     };
-    for name in names {
-        match kind {
-            ObjectType::Schema => schema(session, name, if_exists, cascade).await?,
-            ObjectType::Index => index(session, name, if_exists).await?,
-            _ => relation(session, name, kind == ObjectType::View, if_exists).await?,
+    match kind {
+        ObjectType::Schema => {
+            for name in names {
+                schema(session, name, if_exists, cascade).await?;
+            }
         }
+        ObjectType::Index => {
+            for name in names {
+                index(session, name, if_exists).await?;
+            }
+        }
+        _ => relations(session, names, kind == ObjectType::View, if_exists, cascade).await?,
     }
     Ok(tag)
 }
 
-async fn relation(session: &mut Session, name: &ObjectName, view: bool, if_exists: bool) -> SqlResult<()> {
+/// DROP TABLE and DROP VIEW: what is named together goes together.
+async fn relations(
+    session: &mut Session,
+    names: &[ObjectName],
+    view: bool,
+    if_exists: bool,
+    cascade: bool,
+) -> SqlResult<()> {
+    let mut targets = Vec::with_capacity(names.len());
+    for name in names {
+        if let Some(target) = relation(session, name, view, if_exists)?
+            && !targets.contains(&target)
+        {
+            targets.push(target);
+        }
+    }
+    for target in &targets {
+        lock(session, *target).await?;
+    }
+    let catalog = session.write_transaction("DROP TABLE")?.newest_catalog();
+    let found = dependants::views_over(&catalog, &session.search_path(), &targets);
+    let dropped = match targets.as_slice() {
+        [only] => dependants::described(&catalog, *only),
+        _ => "desired object(s)".to_owned(),
+    };
+    dependants::check(session, &catalog, &dropped, &found, cascade)?;
+    for id in found.iter().map(|found| found.view.id).chain(targets) {
+        drop_locked(session, id).await?;
+    }
+    Ok(())
+}
+
+/// The relation of a name; `None` if it may be missing and is.
+fn relation(
+    session: &mut Session,
+    name: &ObjectName,
+    view: bool,
+    if_exists: bool,
+) -> SqlResult<Option<TableId>> {
     let catalog = session.write_transaction("DROP TABLE")?.newest_catalog();
     let kind = if view { "view" } else { "table" };
     let Some((schema, relation)) = find_relation(&session.search_path(), &catalog, name)? else {
         if if_exists {
             session.notice("00000", format!("{kind} \"{}\" does not exist, skipping", shown(name)));
-            return Ok(());
+            return Ok(None);
         }
         return Err(SqlError::new("42P01", format!("{kind} \"{}\" does not exist", shown(name))));
     };
@@ -49,13 +93,18 @@ async fn relation(session: &mut Session, name: &ObjectName, view: bool, if_exist
         let hint = if view { "Use DROP TABLE to remove a table." } else { "Use DROP VIEW to remove a view." };
         return Err(SqlError::new("42809", format!("\"{relation}\" is not a {kind}")).with_hint(hint));
     }
-    drop_locked(session, found.id()).await
+    Ok(Some(found.id()))
 }
 
-async fn drop_locked(session: &mut Session, id: TableId) -> SqlResult<()> {
+async fn lock(session: &mut Session, id: TableId) -> SqlResult<()> {
     let txn = session.write_transaction("DROP TABLE")?;
     txn.lock_table(id, TableLockMode::AccessExclusive).await?;
-    txn.drop_relation(id).await?;
+    Ok(())
+}
+
+pub(super) async fn drop_locked(session: &mut Session, id: TableId) -> SqlResult<()> {
+    lock(session, id).await?;
+    session.write_transaction("DROP TABLE")?.drop_relation(id).await?;
     Ok(())
 }
 
@@ -72,13 +121,17 @@ async fn schema(session: &mut Session, name: &ObjectName, if_exists: bool, casca
     let inside: Vec<TableId> =
         catalog.relations().filter(|relation| relation.schema_id() == def.id).map(Relation::id).collect();
     if !inside.is_empty() && !cascade {
-        return Err(SqlError::new(
-            "2BP01",
-            format!("cannot drop schema {schema} because other objects depend on it"),
-        )
-        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        let details: Vec<String> = inside
+            .iter()
+            .map(|id| format!("{} depends on schema {schema}", dependants::described(&catalog, *id)))
+            .collect();
+        let message = format!("cannot drop schema {schema} because other objects depend on it");
+        return Err(SqlError::new("2BP01", message)
+            .with_detail(details.join("\n"))
+            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
-    for id in inside {
+    let outside = dependants::views_over(&catalog, &session.search_path(), &inside);
+    for id in outside.iter().map(|found| found.view.id).chain(inside) {
         drop_locked(session, id).await?;
     }
     let txn = session.write_transaction("DROP SCHEMA")?;

@@ -6,6 +6,7 @@
 mod alter;
 mod columns;
 mod create;
+mod dependants;
 mod drop;
 mod maintenance;
 
