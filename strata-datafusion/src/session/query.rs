@@ -20,7 +20,7 @@ use crate::postgres::types::PgType;
 use crate::postgres::wire::{decode_parameter_in, null_parameter};
 use crate::postgres::zone::Zone;
 use crate::sql::plan::Planner;
-use crate::sql::{dml, names};
+use crate::sql::{dml, lock, names};
 
 /// DataFusion's configuration for this session, made anew when a setting changes.
 #[derive(Default)]
@@ -82,6 +82,12 @@ impl Session {
         parameter_oids: &[u32],
     ) -> SqlResult<Prepared> {
         let (planner, catalog) = self.start_statement()?;
+        if let Some(locking) = lock::read(statement.ast())? {
+            let plan = locking.plan(&planner, parameter_oids)?;
+            let parameters = parameter_types(&plan, parameter_oids)?;
+            let fields = Some(result_fields(plan.schema()));
+            return Ok(Prepared::new(statement.clone(), parameters, fields, None));
+        }
         let plan = planner.plan(statement, parameter_oids)?;
         let parameters = parameter_types(&plan, parameter_oids)?;
         let fields = Some(result_fields(plan.schema()));
@@ -96,6 +102,9 @@ impl Session {
         parameters: &[Parameter<'_>],
         limits: Limits,
     ) -> SqlResult<Outcome> {
+        if let Some(locking) = lock::read(prepared.statement().ast())? {
+            return lock::execute(self, locking, prepared, parameters, limits).await;
+        }
         let planned = prepared
             .planned()
             .ok_or_else(|| SqlError::internal("the statement has neither a plan nor another way to run"))?;

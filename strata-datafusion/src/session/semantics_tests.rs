@@ -354,7 +354,7 @@ async fn tables_answer_as_postgres_does() {
     for (sql, sqlstate) in [
         ("SELECT * FROM t WHERE v = 1", "42883"),
         ("SELECT * FROM t WHERE id = 'x'", "22P02"),
-        ("SELECT * FROM t FOR UPDATE", "0A000"),
+        ("SELECT count(*) FROM t FOR UPDATE", "0A000"),
         ("INSERT INTO t (id, v) VALUES (3, 'long')", "22001"),
         ("INSERT INTO t (id, m) VALUES (3, 1000000000)", "22003"),
         ("INSERT INTO t (id, j) VALUES (3, '{')", "22P02"),

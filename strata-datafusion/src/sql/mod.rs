@@ -4,6 +4,7 @@ pub(crate) mod copy;
 pub(crate) mod ddl;
 pub(crate) mod dml;
 pub(crate) mod explain;
+pub(crate) mod lock;
 pub mod names;
 pub(crate) mod output;
 pub mod parse;

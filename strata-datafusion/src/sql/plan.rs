@@ -61,12 +61,15 @@ pub(crate) struct Planner {
     props: ExecutionProps,
     table_options: TableOptions,
     session_id: String,
-    /// The table that shows its RowIds.
-    target: Option<names::RelationName>,
+    /// The table that shows its RowIds, behind the name that it is written as.
+    target: Option<(names::RelationName, names::RelationName)>,
     /// How many views this one is planned inside of.
     depth: usize,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
 }
+
+/// The schema that stands for one table with its RowIds. No name in SQL text is spelled so.
+pub(crate) const TARGET_SCHEMA: &str = "\u{1}target";
 
 /// Views inside views at most.
 const MAX_VIEW_DEPTH: usize = 32;
@@ -105,10 +108,10 @@ impl Planner {
         let (schema, relation) = names::split_reference(name)?;
         let in_schema = |schema: &str| -> crate::error::SqlResult<Option<Arc<dyn TableSource>>> {
             let name = names::RelationName { schema: schema.to_owned(), relation: relation.to_owned() };
-            if let Some(target) = &self.target
-                && *target == name
+            if let Some((written, target)) = &self.target
+                && *written == name
             {
-                return Ok(self.relations.target(&name));
+                return Ok(self.relations.target(target));
             }
             match self.relations.relation(&name) {
                 None => Ok(self.system_relation(&name)),
@@ -153,7 +156,14 @@ impl Planner {
 
     /// Makes one table show its RowIds: the target of an UPDATE or DELETE. No `*` may be planned then.
     pub(crate) fn with_target(mut self, target: names::RelationName) -> Self {
-        self.target = Some(target);
+        self.target = Some((target.clone(), target));
+        self
+    }
+
+    /// The same where the table is written in the schema [`TARGET_SCHEMA`]; under its own name it is as it always is.
+    pub(crate) fn with_marked_target(mut self, target: names::RelationName) -> Self {
+        let written = names::RelationName { schema: TARGET_SCHEMA.to_owned(), ..target.clone() };
+        self.target = Some((written, target));
         self
     }
 

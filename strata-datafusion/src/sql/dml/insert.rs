@@ -175,7 +175,7 @@ pub(super) fn is_default(cell: &Expr) -> bool {
 }
 
 /// The number of a parameter that stands alone.
-pub(super) fn placeholder(cell: &Expr) -> Option<usize> {
+pub(crate) fn placeholder(cell: &Expr) -> Option<usize> {
     match cell {
         Expr::Value(value) => match &value.value {
             Value::Placeholder(text) => text.strip_prefix('$')?.parse().ok(),
