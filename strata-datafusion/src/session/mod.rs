@@ -12,6 +12,7 @@ mod point;
 pub mod prepared;
 pub(crate) mod query;
 pub(crate) mod run;
+mod set_config;
 pub(crate) mod settings;
 pub mod storage;
 mod transaction;
@@ -133,6 +134,9 @@ impl Session {
         if crate::sql::copy::is_copy(statement.ast()) {
             return Ok(Prepared::new(statement.clone(), Vec::new(), None, None));
         }
+        if let Some(set) = set_config::read(statement.ast())? {
+            return Ok(set.prepare(statement, parameter_oids));
+        }
         if dml::is_dml(statement.ast()) {
             return self.prepare_dml(statement, parameter_oids);
         }
@@ -176,6 +180,9 @@ impl Session {
         }
         if crate::sql::copy::is_copy(prepared.statement().ast()) {
             return crate::sql::copy::execute(self, prepared.statement(), limits).await;
+        }
+        if let Some(set) = set_config::read(prepared.statement().ast())? {
+            return self.set_config(&set, prepared, parameters);
         }
         if dml::is_dml(prepared.statement().ast()) {
             return dml::execute(self, prepared, parameters, limits).await;

@@ -258,11 +258,16 @@ impl Session {
 
     fn assign(&mut self, name: &str, values: &[Expr], local: bool) -> SqlResult<()> {
         let value = set_value(name, values)?;
+        self.set_text(name, value.as_deref(), local)
+    }
+
+    /// Sets a parameter to a text, or to its default.
+    pub(super) fn set_text(&mut self, name: &str, value: Option<&str>, local: bool) -> SqlResult<()> {
         let is_mode = matches!(name, "transaction_isolation" | "transaction_read_only");
         self.transaction()?;
         if is_mode {
-            let read_only = settings_bool(value.as_deref());
-            let mode = match (name, value.as_deref().map(str::to_ascii_lowercase).as_deref()) {
+            let read_only = settings_bool(value);
+            let mode = match (name, value.map(str::to_ascii_lowercase).as_deref()) {
                 ("transaction_read_only", _) => TransactionMode::AccessMode(if read_only {
                     TransactionAccessMode::ReadOnly
                 } else {
@@ -278,7 +283,7 @@ impl Session {
             };
             return self.set_transaction(&[mode]);
         }
-        self.settings.set(name, value.as_deref(), local)
+        self.settings.set(name, value, local)
     }
 
     fn set_transaction(&mut self, modes: &[TransactionMode]) -> SqlResult<()> {
@@ -389,7 +394,7 @@ fn read_modes(modes: &[TransactionMode], current: (Isolation, bool)) -> SqlResul
 fn set_value(name: &str, values: &[Expr]) -> SqlResult<Option<String>> {
     let mut texts = Vec::with_capacity(values.len());
     for value in values {
-        match set_text(value)? {
+        match text_of_value(value)? {
             None if values.len() == 1 => return Ok(None),
             None => return Err(SqlError::syntax("syntax error at or near \"default\"")),
             Some(text) => texts.push(text),
@@ -407,7 +412,7 @@ fn set_value(name: &str, values: &[Expr]) -> SqlResult<Option<String>> {
     Ok(Some(texts.join(", ")))
 }
 
-fn set_text(value: &Expr) -> SqlResult<Option<String>> {
+fn text_of_value(value: &Expr) -> SqlResult<Option<String>> {
     Ok(Some(match value {
         Expr::Value(value) => match &value.value {
             Value::Number(text, _) => text.clone(),
@@ -422,12 +427,12 @@ fn set_text(value: &Expr) -> SqlResult<Option<String>> {
             return Ok(None);
         }
         Expr::Identifier(word) => crate::sql::names::fold(word),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match set_text(expr)? {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match text_of_value(expr)? {
             Some(text) => format!("-{text}"),
             None => return Ok(None),
         },
-        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => return set_text(expr),
-        Expr::Interval(interval) => return set_text(&interval.value),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => return text_of_value(expr),
+        Expr::Interval(interval) => return text_of_value(&interval.value),
         other => return Err(SqlError::syntax(format!("syntax error at or near \"{other}\""))),
     }))
 }

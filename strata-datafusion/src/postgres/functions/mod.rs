@@ -7,6 +7,7 @@ mod datetime;
 mod definition;
 mod encoding;
 mod field;
+mod format;
 mod info;
 mod numeric;
 mod session;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
     functions.extend(session::clocks());
     functions.extend(bytes::functions());
     functions.push(session::pg_typeof());
+    functions.push(format::format());
     for table in [datetime::FUNCTIONS, numeric::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS] {
         functions.extend(table.iter().map(definition::function));
     }

@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     },
 ];
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

@@ -15,7 +15,7 @@
 //! | a column's default | 2^30 + 2^29 + (table's id * 2048 + attnum) mod 2^29 |
 //! | a role: the one there is | 10 |
 
-mod definition;
+pub(crate) mod definition;
 pub(crate) mod functions;
 mod naming;
 mod objects;
