@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{DescribeAlias, Statement as Ast, UtilityOp
 use futures::StreamExt;
 
 use crate::error::{SqlError, SqlResult};
+use crate::postgres::types::PgType;
 use crate::session::Session;
 use crate::session::prepared::Prepared;
 use crate::session::run::Limits;
@@ -115,7 +116,7 @@ pub(crate) async fn execute(
             return Err(error);
         }
     };
-    let text = crate::sql::output::without_marks(&text);
+    let text = with_casts(&crate::sql::output::without_marks(&text));
     lines.extend(text.lines().map(|line| format!("{indent}{line}")));
     crate::session::text_rows(&[(COLUMN, lines)], "EXPLAIN")
 }
@@ -127,4 +128,69 @@ fn shown(plan: &dyn ExecutionPlan, analyze: bool, verbose: bool) -> String {
         DisplayableExecutionPlan::new(plan)
     };
     display.indent(verbose).to_string()
+}
+
+/// A plan's text with casts as SQL writes them: `::(a, 25, -1)` is `a::text`.
+fn with_casts(text: &str) -> String {
+    const START: &str = "::(";
+    let mut rest = text;
+    let mut shown = String::with_capacity(text.len());
+    while let Some((before, behind)) = rest.split_once(START) {
+        shown.push_str(before);
+        rest = match cast(behind) {
+            Some((value, pg_type, after)) => {
+                // The value may hold casts itself.
+                let value = with_casts(value);
+                let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '@' | ':');
+                shown.push_str(&if value.chars().all(plain) { value } else { format!("({value})") });
+                shown.push_str("::");
+                shown.push_str(&pg_type.sql_name());
+                after
+            }
+            None => {
+                shown.push_str(START);
+                behind
+            }
+        };
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// `value, oid, modifier)` and what is behind it.
+fn cast(text: &str) -> Option<(&str, PgType, &str)> {
+    let mut depth = 0usize;
+    let mut end = None;
+    for (place, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 0 => {
+                end = Some(place);
+                break;
+            }
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    let (inside, after) = (text.get(..end?)?, text.get(end? + 1..)?);
+    let (inside, modifier) = inside.rsplit_once(", ")?;
+    let (value, oid) = inside.rsplit_once(", ")?;
+    Some((value, PgType { oid: oid.parse().ok()?, modifier: modifier.parse().ok()? }, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn casts_are_shown_as_sql_writes_them() {
+        for (plan, shown) in [
+            ("a@0 = ::(b@1, 25, -1)", "a@0 = b@1::text"),
+            ("::(::(f(a, 1), 23, -1), 1700, 655366) > 1", "((f(a, 1))::integer)::numeric(10,2) > 1"),
+            ("::(x", "::(x"),
+            ("::(x, y)", "::(x, y)"),
+        ] {
+            assert_eq!(with_casts(plan), shown);
+        }
+    }
 }
