@@ -1,7 +1,8 @@
 //! `SELECT set_config(name, value, is_local)`: a SET that answers.
 //!
 //! A session's settings change between statements, not while one runs on another thread: a SELECT of nothing but
-//! set_config of constants and parameters is a statement of its own kind, and set_config anywhere else is refused.
+//! set_config, and perhaps current_setting, of constants and parameters is a statement of its own kind, and set_config
+//! anywhere else is refused.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::sql::dml::placeholder;
 use crate::sql::names::{fold, parts};
 use crate::sql::parse::Statement;
 
-const NAME: &str = "set_config";
+const SET: &str = "set_config";
+const SHOW: &str = "current_setting";
 
 /// An argument: a constant, or a parameter from 0.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ enum Argument {
 struct Call {
     column: String,
     name: Argument,
-    value: Argument,
-    local: Argument,
+    /// The value and whether it is local; `None` for current_setting.
+    set: Option<(Argument, Argument)>,
 }
 
 /// A SELECT of calls.
@@ -58,19 +60,19 @@ pub(super) fn read(statement: &Ast) -> SqlResult<Option<SetConfig>> {
         return Err(refused());
     }
     let calls = select.projection.iter().map(|item| match item {
-        SelectItem::UnnamedExpr(Expr::Function(function)) => call(function, NAME.to_owned()),
-        SelectItem::ExprWithAlias { expr: Expr::Function(function), alias } => call(function, fold(alias)),
+        SelectItem::UnnamedExpr(Expr::Function(function)) => call(function, None),
+        SelectItem::ExprWithAlias { expr: Expr::Function(function), alias } => {
+            call(function, Some(fold(alias)))
+        }
         _ => None,
     });
     Ok(Some(SetConfig { calls: calls.collect::<Option<Vec<_>>>().ok_or_else(refused)? }))
 }
 
-fn is_set_config(function: &Function) -> bool {
-    match parts(&function.name).unwrap_or_default().as_slice() {
-        [name] => name == NAME,
-        [schema, name] => schema == "pg_catalog" && name == NAME,
-        _ => false,
-    }
+fn name_of(function: &Function) -> Option<String> {
+    let mut parts = parts(&function.name).ok()?;
+    let name = parts.pop()?;
+    parts.iter().all(|schema| schema == "pg_catalog").then_some(name)
 }
 
 fn calls_it(statement: &Ast) -> bool {
@@ -79,7 +81,9 @@ fn calls_it(statement: &Ast) -> bool {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             match expr {
-                Expr::Function(function) if is_set_config(function) => ControlFlow::Break(()),
+                Expr::Function(function) if name_of(function).as_deref() == Some(SET) => {
+                    ControlFlow::Break(())
+                }
                 _ => ControlFlow::Continue(()),
             }
         }
@@ -87,18 +91,22 @@ fn calls_it(statement: &Ast) -> bool {
     statement.visit(&mut Find).is_break()
 }
 
-fn call(function: &Function, column: String) -> Option<Call> {
+fn call(function: &Function, column: Option<String>) -> Option<Call> {
     let FunctionArguments::List(list) = &function.args else { return None };
-    let [
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(name)),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(local)),
-    ] = list.args.as_slice()
-    else {
-        return None;
+    let arguments = list.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => argument(expr),
+        _ => None,
+    });
+    let mut arguments = arguments.collect::<Option<Vec<_>>>()?.into_iter();
+    let function = name_of(function)?;
+    let name = arguments.next()?;
+    let set = match function.as_str() {
+        SET => Some((arguments.next()?, arguments.next()?)),
+        SHOW => None,
+        _ => return None,
     };
-    let call = Call { column, name: argument(name)?, value: argument(value)?, local: argument(local)? };
-    is_set_config(function).then_some(call)
+    let column = column.unwrap_or(function);
+    arguments.next().is_none().then_some(Call { column, name, set })
 }
 
 fn argument(expr: &Expr) -> Option<Argument> {
@@ -129,9 +137,8 @@ impl SetConfig {
     pub(super) fn prepare(&self, statement: &Statement, given: &[u32]) -> Prepared {
         let mut types = given.to_vec();
         for call in &self.calls {
-            for (argument, wanted) in
-                [(&call.name, oid::TEXT), (&call.value, oid::TEXT), (&call.local, oid::BOOL)]
-            {
+            let set = call.set.iter().flat_map(|(value, local)| [(value, oid::TEXT), (local, oid::BOOL)]);
+            for (argument, wanted) in std::iter::once((&call.name, oid::TEXT)).chain(set) {
                 if let Argument::Parameter(index) = argument {
                     if types.len() <= *index {
                         types.resize(index + 1, 0);
@@ -177,11 +184,18 @@ impl Session {
         for call in &set.calls {
             let name = text_of(&call.name, &values)?
                 .ok_or_else(|| SqlError::new("22004", "SET requires parameter name"))?;
-            let value = text_of(&call.value, &values)?;
-            let local = text_of(&call.local, &values)?;
-            let local = local.as_deref().and_then(super::settings::parse_bool).unwrap_or(false);
-            self.set_text(&name.to_ascii_lowercase(), value.as_deref(), local)?;
-            let shown = self.settings.show(&name).map_or_else(|_| String::new(), |value| value.to_string());
+            if let Some((value, local)) = &call.set {
+                let value = text_of(value, &values)?;
+                let local = text_of(local, &values)?;
+                let local = local.as_deref().and_then(super::settings::parse_bool).unwrap_or(false);
+                self.set_text(&name.to_ascii_lowercase(), value.as_deref(), local)?;
+            }
+            let shown = match (self.settings.show(&name), &call.set) {
+                (Ok(value), _) => value.to_string(),
+                // One of our own that was set to its default is gone.
+                (Err(_), Some(_)) => String::new(),
+                (Err(error), None) => return Err(error),
+            };
             columns.push((&call.column, vec![shown]));
         }
         text_rows(&columns, "SELECT 1")

@@ -75,6 +75,7 @@ parameters![
     ("integer_datetimes", "on", Kind::Fixed, true, "Timestamps are integers."),
     ("IntervalStyle", "postgres", Kind::OneOf(&["postgres"]), true, "The format of intervals."),
     ("is_superuser", "on", Kind::Fixed, true, "Whether the user is a superuser."),
+    ("jit", "on", Kind::Bool, false, "No effect."),
     ("lc_collate", "C", Kind::Fixed, false, "The order of text."),
     ("lc_ctype", "C", Kind::Fixed, false, "The classes of characters."),
     ("lc_messages", "C", Kind::Text, false, "No effect."),
