@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use crucible::crash::{self, CrashOptions};
+use crucible::crash::{self, CrashOptions, Doing};
 use crucible::process::ServerCommand;
 use crucible::random::Random;
 use crucible::serve::{self, ServeArguments};
+
+/// In so many rounds, kills meet clients at everything they do.
+const MEET_ALL_ROUNDS: u32 = 50;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -91,7 +94,14 @@ fn run(arguments: &RunArguments) -> Result<(), Failure> {
     match runtime.block_on(crash::run(&folder, &options, |line| println!("{line}"))) {
         Ok(report) => {
             println!("{report:?}");
-            Ok(())
+            println!("kills met: {}", report.hits);
+            let missed = Doing::ALL.into_iter().find(|doing| report.hits.of(*doing) == 0);
+            match missed {
+                Some(doing) if report.rounds >= MEET_ALL_ROUNDS => {
+                    Err(format!("in {} rounds no kill met a client at {doing:?}", report.rounds).into())
+                }
+                _ => Ok(()),
+            }
         }
         Err(error) => Err(format!("{error}\nthe database is kept in {}", scratch.keep().display()).into()),
     }

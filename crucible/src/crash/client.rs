@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::SinkExt;
 use tokio_postgres::{Client, Config, Error};
 
+use super::doing::{Board, Doing};
 use super::model::ClientModel;
 use super::operation::{BULK_IDS, Operation};
 use super::{CrashResult, connect};
@@ -20,6 +21,7 @@ pub(super) struct Writer {
     model: ClientModel,
     random: Random,
     bulk_rows: u64,
+    board: Arc<Board>,
     commits: u64,
     refused: u64,
 }
@@ -50,8 +52,10 @@ impl Writer {
         model: ClientModel,
         random: Random,
         bulk_rows: u64,
+        board: Arc<Board>,
     ) -> CrashResult<Self> {
-        Ok(Self { client: connect(config).await?, model, random, bulk_rows, commits: 0, refused: 0 })
+        let client = connect(config).await?;
+        Ok(Self { client, model, random, bulk_rows, board, commits: 0, refused: 0 })
     }
 
     /// Runs transactions until the connection is lost; that is expected once `stopping` is set.
@@ -75,6 +79,7 @@ impl Writer {
 
     async fn transact(&mut self) -> Result<(), Stop> {
         let operation = Operation::choose(&mut self.model, &mut self.random, self.bulk_rows);
+        self.board.set(operation.doing());
         match self.attempt(operation).await {
             Outcome::Committed => {
                 self.model.apply(operation);
@@ -155,11 +160,13 @@ impl Writer {
 
     /// Maintenance of the whole database, while others write.
     async fn maintain(&self) -> Result<(), Stop> {
+        self.board.set(Doing::Maintenance);
         self.client.batch_execute("VACUUM").await.map_err(|error| Stop::of(error, "VACUUM"))
     }
 
     /// What every statement must see, whatever others do: the counter and its steps at one instant, its own commits among them.
     async fn look(&self) -> Result<(), Stop> {
+        self.board.set(Doing::Query);
         let sql = "SELECT (SELECT value FROM counter WHERE id = 1), (SELECT count(*) FROM steps)";
         let row = self.client.query_one(sql, &[]).await.map_err(|error| Stop::of(error, sql))?;
         let (value, steps): (i64, i64) = (row.get(0), row.get(1));

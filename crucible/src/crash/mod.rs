@@ -1,8 +1,8 @@
 //! Crash rounds: clients write, the server is killed, and what is on the disk is held against what was acknowledged.
 //!
-//! **A round.** A server starts on the folder of the round before; eight clients run transactions; at a random moment the
-//! server is killed (`kill -9`); it recovers, now and then killed again while it does; what it shows is verified; it stops, and
-//! the closed folder is checked offline. One folder lives through all rounds.
+//! **A round.** A server starts on the folder of the round before; eight clients run transactions; at a random moment, or
+//! while one of them does what is rarely done, the server is killed (`kill -9`); it recovers, now and then killed again while it
+//! does; what it shows is verified; it stops, and the closed folder is checked offline. One folder lives through all rounds.
 //!
 //! **What must hold.** Every transaction writes two tables under one tag, or a counter and a log of its steps. After recovery:
 //! each acknowledged commit is there; one whose COMMIT was under way when the server died is there whole or not at all; nothing
@@ -12,6 +12,7 @@
 //! The seed decides what clients ask for and when the server dies; how they interleave it cannot.
 
 mod client;
+mod doing;
 mod model;
 mod operation;
 mod verify;
@@ -29,6 +30,8 @@ use crate::process::{ServerCommand, ServerProcess};
 use crate::random::Random;
 
 use client::{Ended, Writer};
+use doing::Board;
+pub use doing::{Doing, Hits};
 use model::ClientModel;
 
 /// How a crash run is made.
@@ -63,6 +66,8 @@ pub struct CrashReport {
     pub in_doubt_kept: u64,
     /// Transactions that the server refused with a serialization failure or a deadlock.
     pub refused: u64,
+    /// What clients had under way when the server died.
+    pub hits: Hits,
 }
 
 /// Why a run ended early: what went wrong, with seed and round in it.
@@ -126,16 +131,25 @@ async fn crash(
 ) -> CrashResult<Duration> {
     let stopping = Arc::new(AtomicBool::new(false));
     let mut writers = Vec::new();
+    let mut boards = Vec::new();
     for model in models.drain(..) {
-        let writer = Writer::connect(&server.config(), model, random.fork(), options.bulk_rows).await?;
+        let (config, board) = (server.config(), Arc::new(Board::default()));
+        boards.push(Arc::clone(&board));
+        let writer = Writer::connect(&config, model, random.fork(), options.bulk_rows, board).await?;
         writers.push(tokio::spawn(writer.run(Arc::clone(&stopping))));
     }
     let time = Duration::from_millis(random.within(20..options.round_ms.max(21)));
     tokio::time::sleep(time).await;
+    if random.chance(1, 2) {
+        aim(&boards, random).await;
+    }
     // From here on a lost connection is no surprise.
     stopping.store(true, Ordering::SeqCst);
     let log = server.log();
     server.kill().map_err(|error| error.to_string())?;
+    for doing in boards.iter().filter_map(|board| board.get()) {
+        report.hits.add(doing);
+    }
     let mut failures = Vec::new();
     for writer in writers {
         let Ended { model, commits, refused, failure } = writer.await.map_err(|error| error.to_string())?;
@@ -148,6 +162,19 @@ async fn crash(
     match failures.is_empty() {
         true => Ok(time),
         false => Err(format!("{}\nthe server's log:\n{log}", failures.join("\n"))),
+    }
+}
+
+/// Waits until a client does what is done rarely, or for a while.
+async fn aim(boards: &[Arc<Board>], random: &mut Random) {
+    const RARE: [Doing; 4] = [Doing::Delete, Doing::BulkInsert, Doing::Copy, Doing::Maintenance];
+    let wanted = usize::try_from(random.within(0..RARE.len() as u64)).ok().and_then(|place| RARE.get(place));
+    for _ in 0..3000 {
+        if boards.iter().any(|board| board.get() == wanted.copied()) {
+            // Somewhere within it.
+            return tokio::time::sleep(Duration::from_millis(random.within(0..20))).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

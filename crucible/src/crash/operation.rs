@@ -1,5 +1,6 @@
 //! The transactions that clients run.
 
+use super::doing::Doing;
 use super::model::ClientModel;
 use crate::random::Random;
 
@@ -32,6 +33,18 @@ pub(super) enum Operation {
 }
 
 impl Operation {
+    /// What it counts as among those that a kill hit.
+    pub(super) fn doing(self) -> Doing {
+        match self {
+            Self::Insert { .. } => Doing::Insert,
+            Self::Update { .. } => Doing::Update,
+            Self::Delete { .. } | Self::BulkDelete { .. } => Doing::Delete,
+            Self::Step => Doing::HotRow,
+            Self::Bulk { .. } => Doing::BulkInsert,
+            Self::Copy { .. } => Doing::Copy,
+        }
+    }
+
     /// What the client does next.
     pub(super) fn choose(model: &mut ClientModel, random: &mut Random, bulk_rows: u64) -> Self {
         let some_pair = |model: &ClientModel, random: &mut Random| {
