@@ -9,7 +9,7 @@ use crucible::process::ServerCommand;
 use crucible::random::Random;
 use crucible::serve::{self, ServeArguments};
 
-/// In so many rounds, kills meet clients at everything they do.
+/// In so many rounds, kills meet clients at everything they write.
 const MEET_ALL_ROUNDS: u32 = 50;
 
 type Failure = Box<dyn std::error::Error>;
@@ -95,7 +95,9 @@ fn run(arguments: &RunArguments) -> Result<(), Failure> {
         Ok(report) => {
             println!("{report:?}");
             println!("kills met: {}", report.hits);
-            let missed = Doing::ALL.into_iter().find(|doing| report.hits.of(*doing) == 0);
+            // A query leaves nothing that a crash could break.
+            let mut writes = Doing::ALL.into_iter().filter(|doing| *doing != Doing::Query);
+            let missed = writes.find(|doing| report.hits.of(*doing) == 0);
             match missed {
                 Some(doing) if report.rounds >= MEET_ALL_ROUNDS => {
                     Err(format!("in {} rounds no kill met a client at {doing:?}", report.rounds).into())
