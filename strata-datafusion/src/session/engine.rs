@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use strata_core::Database;
 
 use super::memory::EnginePool;
+use super::yielding::YieldingJoins;
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::aggregates::DistinctToGroups;
 use crate::postgres::analyzer::PostgresSemantics;
@@ -159,11 +160,18 @@ impl Shared {
             catalogs: Arc::new(MemoryCatalogProviderList::new()),
             analyzer: analyzer(),
             optimizer: optimizer(),
-            physical_optimizers: PhysicalOptimizer::new().rules,
+            physical_optimizers: physical_optimizers(),
             runtime,
             database,
         }
     }
+}
+
+/// DataFusion's rules, and ours behind them.
+fn physical_optimizers() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.push(Arc::new(YieldingJoins));
+    rules
 }
 
 /// DataFusion's rules, and ours before its type coercion.

@@ -18,6 +18,7 @@ pub mod storage;
 mod transaction;
 pub mod types;
 mod utility;
+mod yielding;
 
 use std::sync::Arc;
 

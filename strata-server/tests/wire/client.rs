@@ -238,6 +238,7 @@ impl Raw {
     }
 }
 
-fn database() -> strata_core::Database {
+/// A database in memory.
+pub fn database() -> strata_core::Database {
     strata_core::Database::in_memory(strata_core::Options::default()).expect("a database")
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::client::{Raw, TestServer, frame, query, tags};
+use crate::client::{Raw, TestServer, database, frame, query, tags};
+use strata_datafusion::session::{Engine, EngineOptions};
 use strata_server::{Server, ServerOptions, StartError};
 
 const LONG: &str = "select count(*) from generate_series(1, 1000000000000)";
@@ -41,6 +42,31 @@ fn a_cancel_request_ends_a_running_query() {
         assert_eq!(error.field(b'C').as_deref(), Some("57014"));
         client.send(&query("select 1"));
         assert_eq!(tags(&client.read_to(b'Z')), "TDCZ");
+    }
+    server.stop();
+}
+
+/// Joins that make millions of batches of their first one. One thread runs all queries: it is free again only if they let go of it.
+#[test]
+fn a_cancelled_join_lets_go_of_its_thread() {
+    let options = EngineOptions { analytical_threads: 1 };
+    let engine = Engine::new(database(), options).expect("an engine");
+    let server = TestServer::of(engine, ServerOptions::default());
+    let mut other = server.session();
+    for condition in ["true", "a < b", "a % 1000 = b % 1000"] {
+        let (mut client, key) = session_with_key(&server, 0);
+        let series = "generate_series(1, 300000)";
+        let sql = format!("select sum((a + b) % 7) from {series} x(a), {series} y(b) where {condition}");
+        client.send(&query(&sql));
+        std::thread::sleep(Duration::from_millis(1500));
+        let begun = Instant::now();
+        cancel(&server, &key);
+        let answer = client.read_to(b'Z');
+        let error = answer.iter().find(|message| message.tag == b'E').expect("cancelled");
+        assert_eq!(error.field(b'C').as_deref(), Some("57014"), "{sql}");
+        other.send(&query("select count(*) from generate_series(1, 1000) g(n) where n > 0"));
+        assert_eq!(other.read_to(b'Z')[1].text(), "1000", "{sql}");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{sql}: took {:?}", begun.elapsed());
     }
     server.stop();
 }
