@@ -2,6 +2,7 @@
 //!
 //! It is driven by one task at a time. Only its [`CancelHandle`] is for other threads.
 
+mod abandon;
 pub mod cancel;
 mod copy;
 mod definition;

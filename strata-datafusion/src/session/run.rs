@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::abandon::{Abandoned, stoppable};
 use super::cancel::CancelHandle;
 use super::engine::Engine;
 use crate::error::{SqlError, SqlResult};
@@ -67,12 +68,14 @@ enum Message {
 /// Ends the task with the stream.
 struct Running {
     task: AbortHandle,
+    abandoned: Abandoned,
     batches: mpsc::Receiver<Message>,
     limits: Limits,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.abandoned.set();
         self.task.abort();
     }
 }
@@ -86,9 +89,11 @@ pub(crate) async fn run(
 ) -> SqlResult<(SchemaRef, BoxStream<'static, SqlResult<RecordBatch>>)> {
     let (started, start) = oneshot::channel();
     let (sender, batches) = mpsc::channel(CHANNEL_BATCHES);
+    let stop = Abandoned::default();
+    let abandoned = stop.clone();
     let task = engine.analytical()?.spawn(async move {
         let stream = async {
-            let physical = planner.create_physical_plan(&plan).await?;
+            let physical = stoppable(planner.create_physical_plan(&plan).await?, &abandoned)?;
             let schema = physical.schema();
             Ok::<_, SqlError>((schema, execute_stream(physical, planner.task_ctx())?))
         };
@@ -117,7 +122,7 @@ pub(crate) async fn run(
             }
         }
     });
-    let running = Running { task: task.abort_handle(), batches, limits: limits.clone() };
+    let running = Running { task: task.abort_handle(), abandoned: stop, batches, limits: limits.clone() };
     let schema = limits
         .race(start)
         .await?
