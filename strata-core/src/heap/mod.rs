@@ -135,6 +135,12 @@ struct DurableSegment {
     named: bool,
 }
 
+impl std::fmt::Debug for Heap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heap").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Heap {
     /// A heap without rows.
     pub fn create(id: HeapId, env: HeapEnv) -> Self {

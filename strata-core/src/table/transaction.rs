@@ -202,7 +202,9 @@ impl Transaction {
         }
         let (heap, mut current) = (view.def().heap, row);
         loop {
-            self.acquire_row(heap, current, mode).await?;
+            if let Some(moved) = self.acquire_row(heap, current, mode).await? {
+                current = moved;
+            }
             match view.heap().mark(current)? {
                 None if current == row => return Ok(Locked::Current),
                 None => return Ok(Locked::Moved(current)),

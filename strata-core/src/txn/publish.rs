@@ -12,7 +12,8 @@ use super::lock::LockManager;
 use super::snapshot::SnapshotRegistry;
 use super::ticket::CommitOutcome;
 use crate::error::{Error, Result};
-use crate::ids::{Lsn, Timestamp, TxnId};
+use crate::heap::Heap;
+use crate::ids::{HeapId, Lsn, RowId, Timestamp, TxnId};
 use crate::journal::JournalSpace;
 
 /// A commit that is applied and not known to be durable.
@@ -21,9 +22,19 @@ pub(super) struct InFlight {
     pub(super) timestamp: Timestamp,
     pub(super) end: Lsn,
     pub(super) txn: TxnId,
+    /// Where it replaced rows.
+    pub(super) heaps: Vec<Arc<Heap>>,
     pub(super) outcome: CommitOutcome,
     /// Room in the journal, held until the record is durable.
     pub(super) _space: JournalSpace,
+}
+
+impl InFlight {
+    fn successor(&self, heap: HeapId, row: RowId) -> Option<RowId> {
+        let heap = self.heaps.iter().find(|known| known.id() == heap)?;
+        // Where the marks cannot be read, waiters find the successor by themselves, or fail there.
+        heap.mark(row).ok().flatten().and_then(|mark| mark.successor)
+    }
 }
 
 /// Publishes commits in timestamp order.
@@ -90,7 +101,7 @@ impl Publisher {
             }
         }
         for commit in settled {
-            self.locks.release_all(commit.txn);
+            self.locks.release_committed(commit.txn, |heap, row| commit.successor(heap, row));
             commit.outcome.settle(match &durable {
                 Ok(_) => Ok(commit.timestamp),
                 Err(error) => Err(Error::Poisoned { reason: error.to_string() }),

@@ -150,6 +150,8 @@ impl Store {
             self.cache.store().sync()?;
         }
         let mut prepared = self.prepare(&body)?;
+        let replacing = body.sections().iter().filter(|part| part.marks > 0);
+        let heaps = replacing.map(|part| self.heaps.get_or_create(part.heap)).collect();
         let (outcome, ticket) = CommitOutcome::new();
 
         let mut section = self.section.lock();
@@ -161,7 +163,7 @@ impl Store {
             on_apply(placement.timestamp);
         }
         let timestamp = placement.timestamp;
-        self.publisher.push(InFlight { timestamp, end, txn, outcome, _space: space });
+        self.publisher.push(InFlight { timestamp, end, txn, heaps, outcome, _space: space });
         drop(section);
 
         // The sync may have ended before the entry was in the queue.

@@ -214,11 +214,13 @@ fn crossed_updates_deadlock_once() {
     insert(&db, table, &[account(1, 0), account(2, 0)]).expect("inserts");
     let first = writer(&db, table);
     add(&first, &db, table, 1, 1).expect("updates");
+    let (locked, is_locked) = std::sync::mpsc::channel();
     let crossing = {
         let db = db.clone();
         thread::spawn(move || {
             let second = writer(&db, table);
             add(&second, &db, table, 2, 1).expect("updates");
+            locked.send(()).expect("the first waits");
             let outcome = add(&second, &db, table, 1, 1);
             if outcome.is_ok() {
                 second.commit().expect("commits").wait().expect("durable");
@@ -226,7 +228,7 @@ fn crossed_updates_deadlock_once() {
             outcome
         })
     };
-    thread::sleep(std::time::Duration::from_millis(50));
+    is_locked.recv().expect("the second has its row");
     let outcome = add(&first, &db, table, 2, 1);
     if outcome.is_ok() {
         first.commit().expect("commits").wait().expect("durable");

@@ -91,6 +91,21 @@ impl LockManager {
         table.mass.release(txn);
     }
 
+    /// Ends the locks of a transaction that committed. Who waits for a row that it replaced goes on waiting, in
+    /// order, for the `successor`; so a row that is always contended is had by all in turn.
+    pub fn release_committed(&self, txn: TxnId, successor: impl Fn(HeapId, RowId) -> Option<RowId>) {
+        // Outside the lock: `successor` asks the heap.
+        let contended = self.table.lock().contended_rows(txn);
+        let moves: Vec<(HeapId, RowId, RowId)> = contended
+            .into_iter()
+            .filter_map(|(heap, row)| successor(heap, row).map(|next| (heap, row, next)))
+            .collect();
+        for (heap, row, next) in moves {
+            self.table.lock().move_waiters(heap, row, next);
+        }
+        self.release_all(txn);
+    }
+
     /// How many locks are held, mass-held rows not counted; for views and tests.
     pub fn held_count(&self) -> usize {
         self.table.lock().held.values().map(Vec::len).sum()
@@ -140,8 +155,49 @@ impl LockTable {
         true
     }
 
-    /// Queues a request. Mass-held conflicting rows become single locks first, so that release finds the queue.
+    /// The rows that a transaction holds and others wait for. Those are held singly, whoever holds many.
+    fn contended_rows(&self, txn: TxnId) -> Vec<(HeapId, RowId)> {
+        let held = self.held.get(&txn).into_iter().flatten();
+        held.filter_map(|resource| match resource {
+            Resource::Row(heap, row) if self.queues.get(resource).is_some_and(LockQueue::has_waiters) => {
+                Some((*heap, *row))
+            }
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// Puts all who wait for `from` at the head of the queue of `to`, in their order. Whoever would wait for ever
+    /// there is refused: a lock of `to` may have been taken meanwhile by one that waits for them.
+    fn move_waiters(&mut self, heap: HeapId, row: RowId, next: RowId) {
+        let Some(queue) = self.queues.get_mut(&Resource::Row(heap, row)) else { return };
+        let moved = queue.take_waiters();
+        let to = &Resource::Row(heap, next);
+        self.make_single(to);
+        for (waiter, _) in &moved {
+            waiter.move_to(next);
+            self.waiting.insert(waiter.txn, to.clone());
+        }
+        let waiters: Vec<_> = moved.iter().map(|(waiter, _)| waiter.clone()).collect();
+        self.queues.entry(to.clone()).or_default().put_ahead(moved);
+        self.grant_ready(to);
+        for waiter in waiters {
+            if self.waiting.contains_key(&waiter.txn) && self.closes_cycle(waiter.txn) {
+                self.remove_waiter(to, &waiter);
+                waiter.refuse(Error::Deadlock);
+            }
+        }
+    }
+
+    /// Queues a request.
     fn enqueue(&mut self, resource: &Resource, mode: LockMode, waiter: &Arc<Waiter>) {
+        self.make_single(resource);
+        self.queues.entry(resource.clone()).or_default().enqueue(waiter.clone(), mode);
+        self.waiting.insert(waiter.txn, resource.clone());
+    }
+
+    /// Makes a row's mass-held locks single ones, so that release finds the queue.
+    fn make_single(&mut self, resource: &Resource) {
         if let Resource::Row(heap, row) = resource {
             for (owner, owner_mode) in self.mass.evict_row(*heap, *row) {
                 let queue = self.queues.entry(resource.clone()).or_default();
@@ -149,8 +205,6 @@ impl LockTable {
                 self.held.entry(owner).or_default().push(resource.clone());
             }
         }
-        self.queues.entry(resource.clone()).or_default().enqueue(waiter.clone(), mode);
-        self.waiting.insert(waiter.txn, resource.clone());
     }
 
     fn remove_waiter(&mut self, resource: &Resource, waiter: &Arc<Waiter>) {

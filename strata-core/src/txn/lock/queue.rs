@@ -55,6 +55,23 @@ impl LockQueue {
         }
     }
 
+    pub(super) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    pub(super) fn take_waiters(&mut self) -> VecDeque<(Arc<Waiter>, LockMode)> {
+        std::mem::take(&mut self.waiters)
+    }
+
+    /// Lets these wait before those who wait already, but for holders who ask for more.
+    pub(super) fn put_ahead(&mut self, mut waiters: VecDeque<(Arc<Waiter>, LockMode)>) {
+        let asking_for_more =
+            self.waiters.iter().take_while(|(waiter, _)| self.is_holder(waiter.txn)).count();
+        let mut behind = self.waiters.split_off(asking_for_more);
+        self.waiters.append(&mut waiters);
+        self.waiters.append(&mut behind);
+    }
+
     pub(super) fn remove(&mut self, waiter: &Arc<Waiter>) {
         self.waiters.retain(|(other, _)| !Arc::ptr_eq(other, waiter));
     }

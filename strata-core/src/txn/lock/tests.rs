@@ -17,7 +17,7 @@ fn row(number: u64) -> Resource {
 const UPDATE: LockMode = LockMode::Row(RowLockMode::Update);
 const SHARE: LockMode = LockMode::Row(RowLockMode::Share);
 
-fn poll(ticket: &mut LockTicket) -> Poll<Result<()>> {
+fn poll(ticket: &mut LockTicket) -> Poll<Result<Option<RowId>>> {
     pin!(ticket).poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -28,11 +28,11 @@ fn a_waiter_is_granted_when_the_holder_ends() {
     let mut second = locks.acquire(txn(2), row(5), UPDATE);
     assert!(poll(&mut second).is_pending());
     locks.release_all(txn(1));
-    assert!(matches!(poll(&mut second), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(_))));
     let mut third = locks.acquire(txn(3), row(5), SHARE);
     assert!(poll(&mut third).is_pending(), "the granted waiter holds the lock");
     locks.release_all(txn(2));
-    assert!(matches!(poll(&mut third), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))));
     locks.release_all(txn(3));
     assert_eq!(locks.held_count(), 0);
 }
@@ -45,7 +45,7 @@ fn a_queued_writer_is_not_starved_by_readers() {
     let mut reader = locks.acquire(txn(3), row(5), SHARE);
     assert!(poll(&mut reader).is_pending(), "behind the writer");
     locks.release_all(txn(1));
-    assert!(matches!(poll(&mut writer), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut writer), Poll::Ready(Ok(_))));
     assert!(poll(&mut reader).is_pending());
 }
 
@@ -61,9 +61,9 @@ fn the_request_that_closes_a_cycle_is_refused() {
     assert!(matches!(poll(&mut three), Poll::Ready(Err(Error::Deadlock))));
     assert!(poll(&mut one).is_pending());
     locks.release_all(txn(3));
-    assert!(matches!(poll(&mut two), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut two), Poll::Ready(Ok(_))));
     locks.release_all(txn(2));
-    assert!(matches!(poll(&mut one), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut one), Poll::Ready(Ok(_))));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_dropped_ticket_gives_its_place_up() {
     let mut reader = locks.acquire(txn(3), row(1), SHARE);
     assert!(poll(&mut reader).is_pending());
     drop(writer);
-    assert!(matches!(poll(&mut reader), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut reader), Poll::Ready(Ok(_))));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_mass_owner_conflicts_and_wakes_like_any_other() {
     let mut waiter = locks.acquire(txn(2), row(4_000), SHARE);
     assert!(poll(&mut waiter).is_pending());
     locks.release_all(txn(1));
-    assert!(matches!(poll(&mut waiter), Poll::Ready(Ok(()))));
+    assert!(matches!(poll(&mut waiter), Poll::Ready(Ok(_))));
     assert!(locks.try_acquire(txn(2), &row(4_999), UPDATE));
     locks.release_all(txn(2));
     assert_eq!(locks.held_count(), 0);
@@ -118,4 +118,54 @@ fn kinds_of_resource_do_not_meet() {
     assert!(locks.try_acquire(txn(1), &table, LockMode::Table(TableLockMode::RowExclusive)));
     assert!(locks.try_acquire(txn(2), &table, LockMode::Table(TableLockMode::RowExclusive)));
     assert!(!locks.try_acquire(txn(2), &table, LockMode::Table(TableLockMode::Share)));
+}
+
+#[test]
+fn waiters_of_a_replaced_row_wait_for_its_successor_in_order() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(5), UPDATE).is_granted());
+    let mut second = locks.acquire(txn(2), row(5), UPDATE);
+    let mut third = locks.acquire(txn(3), row(5), UPDATE);
+    locks.release_committed(txn(1), |_, row| (row == RowId::new(5)).then_some(RowId::new(9)));
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(Some(held))) if held == RowId::new(9)));
+    assert!(poll(&mut third).is_pending());
+    assert!(locks.acquire(txn(2), row(9), UPDATE).is_granted(), "what it will ask for next it has");
+    let mut late = locks.acquire(txn(4), row(9), UPDATE);
+    locks.release_committed(txn(2), |_, _| None);
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))), "before who came later");
+    assert!(poll(&mut late).is_pending());
+    drop(late);
+    locks.release_all(txn(3));
+    assert_eq!(locks.held_count(), 0);
+}
+
+#[test]
+fn a_waiter_that_moves_into_a_cycle_is_refused() {
+    let locks = LockManager::new();
+    assert!(locks.acquire(txn(1), row(5), UPDATE).is_granted());
+    assert!(locks.acquire(txn(2), row(6), UPDATE).is_granted());
+    let mut second = locks.acquire(txn(2), row(5), UPDATE);
+    // The successor is published, and taken, before the locks of its maker end.
+    assert!(locks.acquire(txn(3), row(9), UPDATE).is_granted());
+    let mut third = locks.acquire(txn(3), row(6), UPDATE);
+    locks.release_committed(txn(1), |_, _| Some(RowId::new(9)));
+    assert!(matches!(poll(&mut second), Poll::Ready(Err(Error::Deadlock))));
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))));
+    locks.release_all(txn(3));
+    assert_eq!(locks.held_count(), 0);
+}
+
+#[test]
+fn a_waiter_may_move_to_a_row_that_is_held_in_mass() {
+    let locks = LockManager::new();
+    for number in 100..5_000 {
+        assert!(locks.acquire(txn(2), row(number), UPDATE).is_granted());
+    }
+    assert!(locks.acquire(txn(1), row(5), UPDATE).is_granted());
+    let mut third = locks.acquire(txn(3), row(5), UPDATE);
+    locks.release_committed(txn(1), |_, _| Some(RowId::new(4_000)));
+    assert!(poll(&mut third).is_pending());
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))));
 }

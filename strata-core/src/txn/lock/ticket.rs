@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::LockManager;
 use crate::error::{Error, Result};
-use crate::ids::TxnId;
+use crate::ids::{RowId, TxnId};
 
 #[derive(Debug)]
 enum State {
@@ -23,11 +23,12 @@ enum State {
 pub(super) struct Waiter {
     pub(super) txn: TxnId,
     state: Mutex<State>,
+    moved_to: Mutex<Option<RowId>>,
 }
 
 impl Waiter {
     pub(super) fn new(txn: TxnId) -> Arc<Self> {
-        Arc::new(Self { txn, state: Mutex::new(State::Waiting(None)) })
+        Arc::new(Self { txn, state: Mutex::new(State::Waiting(None)), moved_to: Mutex::default() })
     }
 
     fn settle(&self, state: State) {
@@ -35,6 +36,11 @@ impl Waiter {
         if let State::Waiting(Some(waker)) = before {
             waker.wake();
         }
+    }
+
+    /// It waits for this row from now on, the successor of the one it asked for.
+    pub(super) fn move_to(&self, row: RowId) {
+        *self.moved_to.lock() = Some(row);
     }
 
     pub(super) fn grant(&self) {
@@ -69,16 +75,17 @@ impl LockTicket {
 }
 
 impl Future for LockTicket {
-    type Output = Result<()>;
+    /// The row whose lock is held instead, where the one asked for was replaced during the wait.
+    type Output = Result<Option<RowId>>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let Some((_, waiter)) = &self.waiter else { return Poll::Ready(Ok(())) };
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some((_, waiter)) = &self.waiter else { return Poll::Ready(Ok(None)) };
         let outcome = match &mut *waiter.state.lock() {
             State::Waiting(waker) => {
                 *waker = Some(context.waker().clone());
                 return Poll::Pending;
             }
-            State::Granted => Ok(()),
+            State::Granted => Ok(*waiter.moved_to.lock()),
             State::Refused(error) => Err(error.clone()),
         };
         self.waiter = None;
