@@ -1,6 +1,7 @@
 //! Speed of Strata, each figure beside a peer's from the same run: TPC-H (DuckDB, DataFusion on Parquet, PostgreSQL) and
 //! pgbench (PostgreSQL). Answers and sums are verified; times are reported and never asserted.
 
+mod churn;
 mod client;
 mod measure;
 mod pgbench;
@@ -27,6 +28,8 @@ enum Command {
     Tpch(tpch::Command),
     /// pgbench's built-in scripts, in alternating runs with PostgreSQL.
     Pgbench(pgbench::Arguments),
+    /// Every row updated, many times over: disk use and scans before and after.
+    Churn(churn::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
             match arguments.command {
                 Command::Tpch(command) => tpch::run(command).await,
                 Command::Pgbench(arguments) => pgbench::run(arguments).await,
+                Command::Churn(arguments) => churn::run(arguments).await,
             }
         })
     };

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use strata_core::{Database, Options};
+use strata_core::Options;
 use strata_datafusion::session::{Engine, EngineOptions};
-use strata_server::{Server, ServerOptions, parse_size};
+use strata_server::{Server, ServerOptions, connection_runtime, open_database, parse_size};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What it serves, and where.
@@ -29,11 +29,11 @@ pub struct ServeArguments {
 /// # Errors
 /// Where the database cannot be opened or the address not be had.
 pub fn serve(arguments: &ServeArguments) -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = connection_runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let options = Options { memory_bytes: arguments.memory, ..Options::default() };
-        let database = Database::open(&arguments.data_dir, options)?;
+        let database = open_database(&arguments.data_dir, options)?;
         let engine = Engine::new(database, EngineOptions::default())?;
         let options = ServerOptions { listen: arguments.listen, ..ServerOptions::default() };
         let server = Server::start(Arc::clone(&engine), options).await?;

@@ -19,9 +19,11 @@ mod cancel;
 mod connection;
 pub mod frame;
 pub mod frontend;
+mod runtime;
 mod server;
 mod size;
 mod wire;
 
+pub use runtime::{connection_runtime, open_database};
 pub use server::{Server, ServerOptions, StartError};
 pub use size::parse_size;

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use strata_core::{Database, Options};
+use strata_core::Options;
 use strata_datafusion::session::{Engine, EngineOptions};
-use strata_server::{Server, ServerOptions, parse_size};
+use strata_server::{Server, ServerOptions, connection_runtime, open_database, parse_size};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -55,8 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().thread_name("connections").enable_all().build()?;
+    let runtime = connection_runtime()?;
     runtime.block_on(serve(arguments))
 }
 
@@ -94,7 +93,7 @@ async fn resolve(listen: &str) -> Result<SocketAddr, Failure> {
 /// Opens the database and builds the engine over it.
 fn open(arguments: &Arguments) -> Result<Arc<Engine>, Failure> {
     let options = Options { memory_bytes: arguments.memory, ..Options::default() };
-    let database = Database::open(&arguments.data_dir, options)?;
+    let database = open_database(&arguments.data_dir, options)?;
     tracing::info!(replayed_records = database.replayed_records(), "the database is open");
     Ok(Engine::new(database, EngineOptions::default())?)
 }

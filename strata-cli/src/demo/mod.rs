@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use strata_core::{Database, Options};
+use strata_core::Options;
 use strata_datafusion::session::{Engine, EngineOptions};
-use strata_server::{Server, ServerOptions, parse_size};
+use strata_server::{Server, ServerOptions, connection_runtime, open_database, parse_size};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Why the demo ended early.
@@ -58,7 +58,7 @@ pub fn run(options: &DemoOptions) -> Result<(), Failure> {
         return Err("--scale must be a positive number, as in 0.01".into());
     }
     let folder = Folder::new(options.dir.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = connection_runtime()?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -78,7 +78,7 @@ pub fn run(options: &DemoOptions) -> Result<(), Failure> {
 /// Starts the server, shows what it does, and serves on if that was asked for.
 async fn serve(options: &DemoOptions, folder: &Path, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let data = folder.join("data");
-    let database = Database::open(&data, Options { memory_bytes: options.memory, ..Options::default() })?;
+    let database = open_database(&data, Options { memory_bytes: options.memory, ..Options::default() })?;
     let engine = Engine::new(database, EngineOptions::default())?;
     let server_options = ServerOptions { listen: options.listen, ..ServerOptions::default() };
     let server = Server::start(Arc::clone(&engine), server_options).await?;
