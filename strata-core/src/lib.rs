@@ -8,6 +8,7 @@ pub mod block;
 pub mod cache;
 pub mod catalog;
 pub mod check;
+mod codec;
 mod database;
 pub mod error;
 pub mod heap;

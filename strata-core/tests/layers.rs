@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. `check` and `database` are the facade over all of them.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "ids",
     "error",
+    "codec",
     "vfs",
     "memory",
     "block",

@@ -1,5 +1,6 @@
 //! Edits as bytes: a tag, then fields of fixed width, little-endian; byte strings and lists behind a `u32` count.
 
+use crate::codec::{Cursor, Damage, Decoded, put_count, put_sized, put_u32, put_u64};
 use crate::ids::{BlockId, HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp};
 use crate::manifest::edit::{Counters, Edit, HotPageMeta, SegmentImage, SsTableMeta};
 
@@ -21,9 +22,6 @@ const IMAGE_COLUMN: u8 = 2;
 
 /// Bytes of one page in a hot image.
 const HOT_PAGE_BYTES: usize = 14;
-
-/// Why bytes are no edit.
-pub(super) type DecodeError = &'static str;
 
 /// Appends an edit.
 pub(super) fn encode(edit: &Edit, out: &mut Vec<u8>) {
@@ -83,18 +81,6 @@ pub(super) fn encode(edit: &Edit, out: &mut Vec<u8>) {
     }
 }
 
-fn put_u32(out: &mut Vec<u8>, value: u32) {
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    put_u32(out, u32::try_from(count).expect("keys and segments have far fewer than 2^32 elements"));
-}
-
 fn put_sstable(meta: &SsTableMeta, out: &mut Vec<u8>) {
     put_u64(out, meta.block.raw());
     out.push(meta.level);
@@ -102,8 +88,7 @@ fn put_sstable(meta: &SsTableMeta, out: &mut Vec<u8>) {
         put_u64(out, value);
     }
     for key in [&meta.smallest, &meta.largest] {
-        put_count(out, key.len());
-        out.extend_from_slice(key);
+        put_sized(out, key);
     }
 }
 
@@ -138,62 +123,27 @@ fn put_counters(counters: &Counters, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads edits from bytes that were verified by checksum; lengths are still checked before they are believed.
+/// Reads edits, one after another, from bytes whose checksum was verified; lengths are still checked before they are
+/// believed.
 pub(super) struct Reader<'a> {
-    rest: &'a [u8],
+    fields: Cursor<'a>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+    pub fn new(fields: Cursor<'a>) -> Self {
+        Self { fields }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or("an edit is cut short")?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or("an edit is cut short")?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn count(&mut self) -> Result<usize, DecodeError> {
-        usize::try_from(self.u32()?).map_err(|_| "a count exceeds the address space")
-    }
-
-    fn block(&mut self) -> Result<BlockId, DecodeError> {
-        BlockId::from_raw(self.u64()?).ok_or("a block id has no pages")
-    }
-
-    fn bytes(&mut self) -> Result<Vec<u8>, DecodeError> {
-        let count = self.count()?;
-        self.take(count).map(<[u8]>::to_vec)
+    /// Fails unless all bytes have been read.
+    pub fn finish(&self) -> Decoded<()> {
+        self.fields.finish()
     }
 
     /// The next edit.
-    pub fn edit(&mut self) -> Result<Edit, DecodeError> {
-        Ok(match self.u8()? {
+    pub fn edit(&mut self) -> Decoded<Edit> {
+        Ok(match self.fields.u8()? {
             ADD_SSTABLE => Edit::AddSsTable(self.sstable()?),
-            REMOVE_SSTABLE => Edit::RemoveSsTable(self.block()?),
+            REMOVE_SSTABLE => Edit::RemoveSsTable(self.fields.block()?),
             CREATE_HEAP => Edit::CreateHeap(self.heap()?),
             DROP_HEAP => Edit::DropHeap(self.heap()?),
             PUT_SEGMENT => {
@@ -202,77 +152,91 @@ impl<'a> Reader<'a> {
             PUT_MARKS => Edit::PutMarks {
                 heap: self.heap()?,
                 segment: self.segment()?,
-                block: match self.u64()? {
+                block: match self.fields.u64()? {
                     0 => None,
-                    raw => Some(BlockId::from_raw(raw).ok_or("a block id has no pages")?),
+                    raw => {
+                        let block = BlockId::from_raw(raw);
+                        Some(block.ok_or_else(|| self.damage("a block id has no pages"))?)
+                    }
                 },
-                dead: self.u32()?,
+                dead: self.fields.u32()?,
             },
-            PUT_HEAP => {
-                Edit::PutHeap { heap: self.heap()?, row_end: RowId::new(self.u64()?), live_rows: self.u64()? }
-            }
-            JOURNAL_START => Edit::JournalStart(Lsn::new(self.u64()?)),
-            INDEX_FLUSHED => Edit::IndexFlushed(Lsn::new(self.u64()?)),
-            LOAD_ADOPTED => {
-                Edit::LoadAdopted { load: LoadId::new(self.u64()?), record_end: Lsn::new(self.u64()?) }
-            }
+            PUT_HEAP => Edit::PutHeap {
+                heap: self.heap()?,
+                row_end: RowId::new(self.fields.u64()?),
+                live_rows: self.fields.u64()?,
+            },
+            JOURNAL_START => Edit::JournalStart(Lsn::new(self.fields.u64()?)),
+            INDEX_FLUSHED => Edit::IndexFlushed(Lsn::new(self.fields.u64()?)),
+            LOAD_ADOPTED => Edit::LoadAdopted {
+                load: LoadId::new(self.fields.u64()?),
+                record_end: Lsn::new(self.fields.u64()?),
+            },
             COUNTERS => Edit::Counters(self.counters()?),
-            _ => return Err("an edit of a kind that this program does not know"),
+            kind => return Err(self.damage(format!("edits of kind {kind} are not known"))),
         })
     }
 
-    fn heap(&mut self) -> Result<HeapId, DecodeError> {
-        self.u32().map(HeapId::new)
+    fn damage(&self, detail: impl Into<String>) -> Damage {
+        Damage::at(self.fields.offset(), detail)
     }
 
-    fn segment(&mut self) -> Result<SegmentId, DecodeError> {
-        self.u64().map(SegmentId::new)
+    fn heap(&mut self) -> Decoded<HeapId> {
+        self.fields.u32().map(HeapId::new)
     }
 
-    fn sstable(&mut self) -> Result<SsTableMeta, DecodeError> {
+    fn segment(&mut self) -> Decoded<SegmentId> {
+        self.fields.u64().map(SegmentId::new)
+    }
+
+    fn sstable(&mut self) -> Decoded<SsTableMeta> {
         Ok(SsTableMeta {
-            block: self.block()?,
-            level: self.u8()?,
-            sequence: self.u64()?,
-            row_base: self.u64()?,
-            entries: self.u64()?,
-            payload_bytes: self.u64()?,
-            smallest: self.bytes()?,
-            largest: self.bytes()?,
+            block: self.fields.block()?,
+            level: self.fields.u8()?,
+            sequence: self.fields.u64()?,
+            row_base: self.fields.u64()?,
+            entries: self.fields.u64()?,
+            payload_bytes: self.fields.u64()?,
+            smallest: self.fields.sized()?.to_vec(),
+            largest: self.fields.sized()?.to_vec(),
         })
     }
 
-    fn image(&mut self) -> Result<SegmentImage, DecodeError> {
-        Ok(match self.u8()? {
+    fn image(&mut self) -> Decoded<SegmentImage> {
+        Ok(match self.fields.u8()? {
             IMAGE_DROPPED => SegmentImage::Dropped,
             IMAGE_HOT => {
-                let count = self.count()?;
-                let needed = count.checked_mul(HOT_PAGE_BYTES).filter(|needed| *needed <= self.rest.len());
-                needed.ok_or("a list of pages is cut short")?;
+                let count = self.fields.u32()? as usize;
+                let needed = count.checked_mul(HOT_PAGE_BYTES);
+                if needed.is_none_or(|needed| needed > self.fields.remaining()) {
+                    return Err(self.damage("a list of pages is cut short"));
+                }
                 let mut pages = Vec::with_capacity(count);
                 for _ in 0..count {
-                    let (block, first_slot) = (self.block()?, u16::from_le_bytes(self.array()?));
-                    pages.push(HotPageMeta { block, first_slot, rows: self.u32()? });
+                    let (block, first_slot) = (self.fields.block()?, self.fields.u16()?);
+                    pages.push(HotPageMeta { block, first_slot, rows: self.fields.u32()? });
                 }
                 SegmentImage::Hot { pages }
             }
-            IMAGE_COLUMN => {
-                SegmentImage::Column { block: self.block()?, slots: self.u32()?, rows: self.u32()? }
-            }
-            _ => return Err("a segment image of a kind that this program does not know"),
+            IMAGE_COLUMN => SegmentImage::Column {
+                block: self.fields.block()?,
+                slots: self.fields.u32()?,
+                rows: self.fields.u32()?,
+            },
+            kind => return Err(self.damage(format!("segment images of kind {kind} are not known"))),
         })
     }
 
-    fn counters(&mut self) -> Result<Counters, DecodeError> {
+    fn counters(&mut self) -> Decoded<Counters> {
         Ok(Counters {
-            last_commit: Timestamp::new(self.u64()?),
-            next_heap: self.u32()?,
-            next_table: self.u32()?,
-            next_index: self.u32()?,
-            next_schema: self.u32()?,
-            next_load: self.u64()?,
-            next_sstable_sequence: self.u64()?,
-            clock_us: self.u64()?,
+            last_commit: Timestamp::new(self.fields.u64()?),
+            next_heap: self.fields.u32()?,
+            next_table: self.fields.u32()?,
+            next_index: self.fields.u32()?,
+            next_schema: self.fields.u32()?,
+            next_load: self.fields.u64()?,
+            next_sstable_sequence: self.fields.u64()?,
+            clock_us: self.fields.u64()?,
         })
     }
 }

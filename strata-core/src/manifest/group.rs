@@ -2,8 +2,9 @@
 //!
 //! The payload is the journal position (u64) that the group's blocks build on, the count of edits (u32), the edits.
 
+use crate::codec::{Cursor, Decoded, put_count, put_u64};
 use crate::ids::Lsn;
-use crate::manifest::codec::{self, DecodeError, Reader};
+use crate::manifest::codec::{self, Reader};
 use crate::manifest::edit::Edit;
 
 /// Groups, and the file's header, begin on multiples of this.
@@ -83,9 +84,8 @@ pub(super) fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u
 /// The payload of a group.
 pub(super) fn encode_payload(journal_lsn: Lsn, edits: &[Edit]) -> Vec<u8> {
     let mut out = Vec::new();
-    out.extend_from_slice(&journal_lsn.get().to_le_bytes());
-    let count = u32::try_from(edits.len()).expect("a group has far fewer than 2^32 edits");
-    out.extend_from_slice(&count.to_le_bytes());
+    put_u64(&mut out, journal_lsn.get());
+    put_count(&mut out, edits.len());
     for edit in edits {
         codec::encode(edit, &mut out);
     }
@@ -93,13 +93,15 @@ pub(super) fn encode_payload(journal_lsn: Lsn, edits: &[Edit]) -> Vec<u8> {
 }
 
 /// The journal position and the edits of a payload.
-pub(super) fn decode_payload(payload: &[u8]) -> Result<(Lsn, Vec<Edit>), DecodeError> {
-    let mut reader = Reader::new(payload);
-    let journal_lsn = Lsn::new(reader.u64()?);
-    let count = reader.u32()?;
+pub(super) fn decode_payload(payload: &[u8]) -> Decoded<(Lsn, Vec<Edit>)> {
+    let mut fields = Cursor::new(payload);
+    let journal_lsn = Lsn::new(fields.u64()?);
+    let count = fields.u32()?;
+    let mut reader = Reader::new(fields);
     let mut edits = Vec::new();
     for _ in 0..count {
         edits.push(reader.edit()?);
     }
-    if reader.is_empty() { Ok((journal_lsn, edits)) } else { Err("bytes follow the last edit") }
+    reader.finish()?;
+    Ok((journal_lsn, edits))
 }

@@ -191,7 +191,9 @@ pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: u64) -> Result<ManifestSta
         else {
             break;
         };
-        let (lsn, edits) = decode_payload(&group.payload).map_err(|detail| reader.damaged(offset, detail))?;
+        let (lsn, edits) = decode_payload(&group.payload).map_err(|damage| {
+            reader.damaged(offset + HEADER_BYTES as u64 + damage.offset as u64, damage.detail)
+        })?;
         apply_group(&mut state, lsn, &edits).map_err(|detail| reader.damaged(offset, detail))?;
         offset += group.header.total_bytes();
         sequence += 1;

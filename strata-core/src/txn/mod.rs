@@ -3,7 +3,6 @@
 //! A [`transaction`](crate::table::Transaction) keeps its writes in a [`WriteSet`], reads at a [`Snapshot`] plus a
 //! prefix of that set, and takes locks from the [`LockManager`]. [`Store`] commits it.
 
-mod codec;
 mod heaps;
 pub mod lock;
 mod publish;

@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use super::codec::{Fields, put_i64, put_sized, put_u32, put_u64};
 use super::write_set::{BulkPart, WriteSet};
+use crate::codec::{Cursor, Damage, Decoded, put_count, put_i64, put_sized, put_u32, put_u64};
 use crate::heap::RowRun;
-use crate::ids::{BlockId, HeapId, IndexId, LoadId, RowId, Timestamp};
+use crate::ids::{HeapId, IndexId, LoadId, RowId, Timestamp};
 use crate::manifest::SsTableMeta;
 
 const FORMAT: u8 = 1;
@@ -65,7 +65,7 @@ impl RecordBody {
         }
         let count = u32::try_from(body.sections.len()).expect("fewer heaps than 2^32");
         body.bytes[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
-        put_u32(&mut body.bytes, u32::try_from(body.loads.len()).expect("few loads"));
+        put_count(&mut body.bytes, body.loads.len());
         for load in &body.loads {
             put_load(&mut body.bytes, load);
         }
@@ -126,7 +126,7 @@ impl RecordBody {
         let out = &mut self.bytes;
         put_u64(out, placement.timestamp.get());
         for runs in &placement.runs {
-            put_u32(out, u32::try_from(runs.len()).expect("few runs"));
+            put_count(out, runs.len());
             for run in runs {
                 put_u64(out, run.first.get());
                 put_u32(out, run.rows);
@@ -152,36 +152,35 @@ impl RecordBody {
         self.bytes.len()
     }
 
-    /// Reads a record back; `None` where it is malformed, which its checksum should have told.
-    pub fn decode(bytes: Vec<u8>) -> Option<(Self, Placement)> {
-        let body_end = {
-            let (rest, tail) = bytes.split_last_chunk::<8>()?;
-            let trailer = usize::try_from(u64::from_le_bytes(*tail)).ok()?;
-            rest.len().checked_sub(trailer)?
-        };
-        let total = bytes.len();
-        let mut fields = Fields::new(bytes.get(..body_end)?);
-        if fields.u8()? != FORMAT {
-            return None;
+    /// Reads a record back. Its checksum was verified, so damage means that a program wrote it wrongly.
+    pub(crate) fn decode(mut bytes: Vec<u8>) -> Decoded<(Self, Placement)> {
+        let short = || Damage::at(0, "a record is shorter than its trailer says");
+        let (rest, length) = bytes.split_last_chunk::<8>().ok_or_else(short)?;
+        let trailer_bytes = usize::try_from(u64::from_le_bytes(*length)).ok();
+        let body_end = trailer_bytes.and_then(|bytes| rest.len().checked_sub(bytes)).ok_or_else(short)?;
+        let (body, trailer) = rest.split_at(body_end);
+        let mut fields = Cursor::new(body);
+        let format = fields.u8()?;
+        if format != FORMAT {
+            return Err(Damage::at(0, format!("records of format {format} are not known")));
         }
         let section_count = fields.u32()?;
         let mut sections = Vec::new();
         for _ in 0..section_count {
-            sections.push(take_section(&mut fields, body_end)?);
+            sections.push(take_section(&mut fields)?);
         }
         let load_count = fields.u32()?;
         let mut loads = Vec::new();
         for _ in 0..load_count {
             loads.push(take_load(&mut fields)?);
         }
-        let mut trailer = Fields::new(bytes.get(body_end..total - 8)?);
-        let placement = take_placement(&mut trailer, &sections, loads.len())?;
-        if !fields.is_empty() || !trailer.is_empty() {
-            return None;
-        }
-        let mut bytes = bytes;
+        fields.finish()?;
+        let mut fields = Cursor::new(trailer);
+        let placement = take_placement(&mut fields, &sections, loads.len())
+            .and_then(|placement| fields.finish().map(|()| placement))
+            .map_err(|damage| damage.within(body_end))?;
         bytes.truncate(body_end);
-        Some((Self { bytes, sections, loads }, placement))
+        Ok((Self { bytes, sections, loads }, placement))
     }
 
     /// The heaps' sections.
@@ -196,8 +195,8 @@ impl RecordBody {
 
     /// A section's rows, in order.
     pub fn rows<'a>(&'a self, section: &HeapSection) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut fields = Fields::new(&self.bytes[section.rows_at.clone()]);
-        std::iter::from_fn(move || fields.sized())
+        let mut fields = Cursor::new(&self.bytes[section.rows_at.clone()]);
+        (0..section.rows).map_while(move |_| fields.sized().ok())
     }
 
     /// A section's marks: the row that ends, and the ordinal of the one that replaces it.
@@ -205,10 +204,10 @@ impl RecordBody {
         &'a self,
         section: &HeapSection,
     ) -> impl Iterator<Item = (RowId, Option<u64>)> + use<'a> {
-        let mut fields = Fields::new(&self.bytes[section.marks_at.clone()]);
-        std::iter::from_fn(move || {
-            let row = RowId::new(fields.u64()?);
-            let successor = fields.u64()?;
+        let mut fields = Cursor::new(&self.bytes[section.marks_at.clone()]);
+        (0..section.marks).map_while(move |_| {
+            let row = RowId::new(fields.u64().ok()?);
+            let successor = fields.u64().ok()?;
             Some((row, (successor != NO_SUCCESSOR).then_some(successor)))
         })
     }
@@ -218,8 +217,10 @@ impl RecordBody {
         &'a self,
         section: &HeapSection,
     ) -> impl Iterator<Item = (IndexId, u64, &'a [u8])> + use<'a> {
-        let mut fields = Fields::new(&self.bytes[section.entries_at.clone()]);
-        std::iter::from_fn(move || Some((IndexId::new(fields.u32()?), fields.u64()?, fields.sized()?)))
+        let mut fields = Cursor::new(&self.bytes[section.entries_at.clone()]);
+        (0..section.entries).map_while(move |_| {
+            Some((IndexId::new(fields.u32().ok()?), fields.u64().ok()?, fields.sized().ok()?))
+        })
     }
 }
 
@@ -234,32 +235,31 @@ pub fn row_of_ordinal(runs: &[RowRun], mut ordinal: u64) -> Option<RowId> {
     None
 }
 
-fn take_section(fields: &mut Fields<'_>, body_end: usize) -> Option<HeapSection> {
+fn take_section(fields: &mut Cursor<'_>) -> Decoded<HeapSection> {
     let heap = HeapId::new(fields.u32()?);
     let (rows, marks, entries) = (fields.u32()?, fields.u32()?, fields.u32()?);
-    let at = |fields: &Fields<'_>| body_end - fields.remaining();
-    let rows_start = at(fields);
+    let rows_start = fields.offset();
     let mut row_bytes = 0;
     for _ in 0..rows {
         row_bytes += fields.sized()?.len() as u64;
     }
-    let marks_start = at(fields);
+    let marks_start = fields.offset();
     for _ in 0..marks {
         let (_, successor) = (fields.u64()?, fields.u64()?);
         if successor != NO_SUCCESSOR && successor >= u64::from(rows) {
-            return None;
+            return Err(Damage::at(fields.offset(), format!("successor {successor} of {rows} rows")));
         }
     }
-    let entries_start = at(fields);
+    let entries_start = fields.offset();
     let mut key_bytes = 0;
     for _ in 0..entries {
         let (_, ordinal, key) = (fields.u32()?, fields.u64()?, fields.sized()?);
         if ordinal >= u64::from(rows) {
-            return None;
+            return Err(Damage::at(fields.offset(), format!("an entry of row {ordinal} of {rows}")));
         }
         key_bytes += key.len() as u64;
     }
-    Some(HeapSection {
+    Ok(HeapSection {
         heap,
         rows,
         row_bytes,
@@ -268,11 +268,11 @@ fn take_section(fields: &mut Fields<'_>, body_end: usize) -> Option<HeapSection>
         key_bytes,
         rows_at: rows_start..marks_start,
         marks_at: marks_start..entries_start,
-        entries_at: entries_start..at(fields),
+        entries_at: entries_start..fields.offset(),
     })
 }
 
-fn take_placement(fields: &mut Fields<'_>, sections: &[HeapSection], loads: usize) -> Option<Placement> {
+fn take_placement(fields: &mut Cursor<'_>, sections: &[HeapSection], loads: usize) -> Decoded<Placement> {
     let timestamp = Timestamp::new(fields.u64()?);
     let mut runs = Vec::new();
     for section in sections {
@@ -285,7 +285,8 @@ fn take_placement(fields: &mut Fields<'_>, sections: &[HeapSection], loads: usiz
             section_runs.push(run);
         }
         if rows != u64::from(section.rows) {
-            return None;
+            let detail = format!("{rows} rows are placed, the record has {}", section.rows);
+            return Err(Damage::at(fields.offset(), detail));
         }
         runs.push(section_runs);
     }
@@ -293,19 +294,19 @@ fn take_placement(fields: &mut Fields<'_>, sections: &[HeapSection], loads: usiz
     for _ in 0..loads {
         row_bases.push(RowId::new(fields.u64()?));
     }
-    Some(Placement { timestamp, runs, row_bases })
+    Ok(Placement { timestamp, runs, row_bases })
 }
 
 fn put_load(out: &mut Vec<u8>, load: &BulkPart) {
     put_u64(out, load.load.get());
     put_u32(out, load.heap.get());
     out.push(u8::from(load.absolute));
-    put_u32(out, u32::try_from(load.blocks.len()).expect("fewer blocks than 2^32"));
+    put_count(out, load.blocks.len());
     for (block, slots) in &load.blocks {
         put_u64(out, block.raw());
         put_u32(out, *slots);
     }
-    put_u32(out, u32::try_from(load.tables.len()).expect("fewer files than 2^32"));
+    put_count(out, load.tables.len());
     for table in &load.tables {
         put_u64(out, table.block.raw());
         put_u64(out, table.entries);
@@ -316,18 +317,18 @@ fn put_load(out: &mut Vec<u8>, load: &BulkPart) {
     put_i64(out, i64::try_from(load.rows).expect("fewer rows than 2^63"));
 }
 
-fn take_load(fields: &mut Fields<'_>) -> Option<BulkPart> {
+fn take_load(fields: &mut Cursor<'_>) -> Decoded<BulkPart> {
     let load = LoadId::new(fields.u64()?);
     let heap = HeapId::new(fields.u32()?);
     let absolute = fields.u8()? != 0;
     let mut blocks = Vec::new();
     for _ in 0..fields.u32()? {
-        blocks.push((BlockId::from_raw(fields.u64()?)?, fields.u32()?));
+        blocks.push((fields.block()?, fields.u32()?));
     }
     let mut tables = Vec::new();
     for _ in 0..fields.u32()? {
         tables.push(SsTableMeta {
-            block: BlockId::from_raw(fields.u64()?)?,
+            block: fields.block()?,
             level: 0,
             sequence: 0,
             row_base: 0,
@@ -338,5 +339,12 @@ fn take_load(fields: &mut Fields<'_>) -> Option<BulkPart> {
         });
     }
     let part = BulkPart::new(load, heap, blocks, tables, absolute);
-    (fields.i64()? == i64::try_from(part.rows).ok()?).then_some(part)
+    let rows = fields.i64()?;
+    if i64::try_from(part.rows) != Ok(rows) {
+        return Err(Damage::at(
+            fields.offset(),
+            format!("{} rows are loaded, the record says {rows}", part.rows),
+        ));
+    }
+    Ok(part)
 }

@@ -36,12 +36,13 @@ pub fn replay(
     let mut replayed = Replayed::default();
     for record in records {
         let record = record?;
-        let damaged = || Error::Corrupt {
+        let damaged = |detail: String| Error::Corrupt {
             file: "journal".into(),
             offset: record.lsn_start.get(),
-            detail: "a commit record that cannot be read".into(),
+            detail: format!("a commit record that cannot be read: {detail}"),
         };
-        let (body, placement) = RecordBody::decode(record.payload).ok_or_else(damaged)?;
+        let (body, placement) = RecordBody::decode(record.payload)
+            .map_err(|damage| damaged(format!("{} (byte {})", damage.detail, damage.offset)))?;
         let mode = Replay::Yes { index_flushed: record.lsn_end <= index_flushed, loads };
         for load in body.loads() {
             replayed.last_load = replayed.last_load.max(Some(load.load));
@@ -55,7 +56,7 @@ pub fn replay(
         let mut prepared = store.prepare(&body)?;
         store.with_section(|section| {
             if placement.timestamp <= section.last {
-                return Err(damaged());
+                return Err(damaged(format!("its timestamp {} is not new", placement.timestamp)));
             }
             store.apply(section, &body, &placement, &mut prepared, mode, record.lsn_end);
             Ok(())

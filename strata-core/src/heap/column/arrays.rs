@@ -13,7 +13,6 @@ use arrow_buffer::{
 };
 
 use super::block::{ColumnBlock, Content, DataPage};
-use super::bytes::{Damage, Decoded};
 use super::datum;
 use super::dictionary::{Dictionary, StringDictionary};
 use super::directory::ColumnMeta;
@@ -22,6 +21,7 @@ use super::position::Positions;
 use super::unchecked;
 use super::views::ViewBuilder;
 use crate::cache::Access;
+use crate::codec::{Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::row::{ColumnBuilder, ColumnType, Datum, arrow_type};
 

@@ -7,7 +7,6 @@ use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer};
 
 use super::FORMAT;
 use super::bits::GROUP;
-use super::bytes::{Damage, Decoded};
 use super::dictionary::Dictionary;
 use super::directory::{ColumnMeta, Directory, Extent};
 use super::encoding::{Encoding, Form};
@@ -21,6 +20,7 @@ use super::strings::StringPage;
 use super::symbols::SymbolTable;
 use crate::block::{BlockHandle, BlockKind, HEADER_BYTES as BLOCK_HEADER_BYTES};
 use crate::cache::{Access, PageCache, PageKey};
+use crate::codec::{Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::row::{ColumnType, DistinctSketch};

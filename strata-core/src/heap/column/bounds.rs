@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use arrow_buffer::NullBuffer;
 
-use super::bytes::{Cursor, Damage, Decoded};
 use super::datum;
 use super::encoding::Form;
 use super::values::Values;
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::row::{ColumnType, Datum, compare};
 
 /// Bounds of some values. Without any value, and for arrays, both are NULL: nothing is known.

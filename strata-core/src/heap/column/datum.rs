@@ -1,6 +1,6 @@
 //! Between the physical forms of values and [`Datum`].
 
-use super::bytes::{Damage, Decoded};
+use crate::codec::{Damage, Decoded};
 use crate::row::{ColumnType, Datum, DatumRef, decode_array};
 
 /// The value of an integer form, if it is one of the type.

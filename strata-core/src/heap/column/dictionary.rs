@@ -18,8 +18,8 @@ use arrow_array::builder::make_view;
 use arrow_buffer::Buffer;
 use foldhash::{HashMap, HashMapExt};
 
-use super::bytes::{Cursor, Damage, Decoded};
 use super::encoding::Form;
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::row::ColumnType;
 
 /// The entries of a dictionary and the code of each row.

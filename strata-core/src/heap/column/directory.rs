@@ -24,11 +24,11 @@
 
 use super::bits::GROUP;
 use super::bounds::Bounds;
-use super::bytes::{Cursor, Damage, Decoded};
 use super::encoding::{Encoding, Form};
 use super::header::Header;
 use super::presence::Presence;
 use super::types::{decode_type, encode_type};
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::ids::ColumnId;
 use crate::row::ColumnType;
 

@@ -1,6 +1,6 @@
 //! The encodings of columns and the physical forms of values. Numbers are never reused.
 
-use super::bytes::{Damage, Decoded};
+use crate::codec::{Damage, Decoded};
 use crate::row::ColumnType;
 
 /// How the values of a column are encoded in one block.

@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use super::bitmap::Bitmap;
 use super::block::{ColumnBlock, Content};
-use super::bytes::{Damage, Decoded};
 use super::datum;
 use super::dictionary::Dictionary;
 use super::directory::ColumnMeta;
@@ -19,6 +18,7 @@ use super::integers::Accept;
 use super::position::Positions;
 use super::scalar::entry;
 use crate::cache::Access;
+use crate::codec::{Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::row::{Column, ColumnType, Datum, compare};
 

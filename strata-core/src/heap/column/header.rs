@@ -18,7 +18,7 @@
 //! 60      4     CRC-32 of bytes 0 to 60
 //! ```
 
-use super::bytes::{Cursor, Damage, Decoded};
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::ids::{LoadId, RowId, SLOTS_PER_SEGMENT, SchemaVersion};
 
 /// Bytes of the header.

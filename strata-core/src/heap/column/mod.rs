@@ -28,7 +28,6 @@ mod bitmap;
 mod bits;
 mod block;
 mod bounds;
-mod bytes;
 mod choose;
 mod datum;
 mod dictionary;

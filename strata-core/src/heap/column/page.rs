@@ -16,7 +16,7 @@
 
 use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 
-use super::bytes::{Cursor, Damage, Decoded, pad_to_8};
+use crate::codec::{Cursor, Damage, Decoded, pad_to_8};
 
 /// Bytes before the body.
 pub(super) const FRAME_BYTES: usize = 16;

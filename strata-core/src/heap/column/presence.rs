@@ -1,6 +1,6 @@
 //! Which slots of a sparse segment have a row, and where it is.
 
-use super::bytes::{Damage, Decoded};
+use crate::codec::{Damage, Decoded};
 use crate::ids::SLOTS_PER_SEGMENT;
 
 /// A bitmap over the slots of a segment with constant-time rank: a row's position in its columns is the count of

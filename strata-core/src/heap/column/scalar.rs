@@ -2,10 +2,10 @@
 
 use super::arrays::{Reader, no_code, unexpected};
 use super::block::Content;
-use super::bytes::Decoded;
 use super::datum;
 use super::dictionary::Dictionary;
 use super::encoding::Encoding;
+use crate::codec::Decoded;
 use crate::error::Result;
 use crate::row::{ColumnType, Datum};
 

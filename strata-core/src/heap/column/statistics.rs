@@ -20,9 +20,9 @@
 
 use super::bits::GROUP;
 use super::bounds::Bounds;
-use super::bytes::{Cursor, Damage, Decoded};
 use super::datum;
 use super::encoding::Form;
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::row::{ColumnType, Datum, DistinctSketch};
 
 /// What is known of a group of 1,024 rows.

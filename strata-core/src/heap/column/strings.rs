@@ -14,9 +14,9 @@
 use arrow_buffer::Buffer;
 
 use super::bits::GROUP;
-use super::bytes::{Cursor, Damage, Decoded, pad_to_8};
 use super::integers::{self, IntegerPage};
 use super::position::Positions;
+use crate::codec::{Cursor, Damage, Decoded, pad_to_8};
 
 /// Appends the content of a page: `ends` are the ends of each string in `data`, which starts at `start`.
 ///

@@ -13,7 +13,7 @@
 
 use fsst::Compressor;
 
-use super::bytes::{Cursor, Damage, Decoded};
+use crate::codec::{Cursor, Damage, Decoded};
 
 const ESCAPE: u8 = fsst::ESCAPE_CODE;
 const SYMBOL_BYTES: usize = 8;

@@ -1,6 +1,6 @@
 //! The bytes of a column's type: tag, precision, scale, and 1 for an array of that type.
 
-use super::bytes::{Cursor, Damage, Decoded};
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::row::ColumnType;
 
 const TYPES: [(u8, ColumnType); 14] = [

@@ -3,8 +3,8 @@
 use arrow_array::builder::make_view;
 use arrow_buffer::Buffer;
 
-use super::bytes::{Damage, Decoded};
 use super::symbols::SymbolTable;
+use crate::codec::{Damage, Decoded};
 
 /// Bytes after which the next string goes to a new buffer: growing one copies it, and a view's offset has 32 bits.
 const BUFFER_BYTES: usize = 4 << 20;

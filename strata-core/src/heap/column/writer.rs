@@ -5,7 +5,6 @@ use arrow_buffer::{Buffer, NullBuffer};
 
 use super::bits::GROUP;
 use super::bounds::Bounds;
-use super::bytes::{Damage, Decoded};
 use super::choose::{self, Encoded};
 use super::datum;
 use super::dictionary::Dictionary;
@@ -17,6 +16,7 @@ use super::presence::Presence;
 use super::scalar::entry;
 use super::statistics::{Shape, Statistics, Zone};
 use super::values::{self, Values};
+use crate::codec::{Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, RowId, SLOTS_PER_SEGMENT, SchemaVersion};
 use crate::row::{ColumnType, DistinctSketch};

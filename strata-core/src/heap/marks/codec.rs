@@ -3,6 +3,7 @@
 //! Dead slots stand as a bitmap, or as runs where that is shorter. The groups that live snapshots still told apart follow,
 //! oldest first. Everything is verified before it is used.
 
+use crate::codec::{Cursor, Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::ids::{BlockId, HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
 
@@ -83,8 +84,12 @@ impl MarksImage {
     /// # Errors
     /// `CorruptBlock` naming `block` and the offset of what is wrong.
     pub fn decode(block: BlockId, payload: &[u8]) -> Result<Self> {
-        let mut reader = Reader { bytes: payload, at: 0 };
-        reader.image().map_err(|detail| Error::CorruptBlock { block, offset: reader.at as u64, detail })
+        let mut reader = Reader { fields: Cursor::new(payload) };
+        reader.image().map_err(|Damage { offset, detail }| Error::CorruptBlock {
+            block,
+            offset: offset as u64,
+            detail,
+        })
     }
 
     /// The dead slots as runs: first and last slot of each.
@@ -118,75 +123,60 @@ fn count(count: usize) -> [u8; 4] {
 }
 
 struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    fields: Cursor<'a>,
 }
 
-type Detail<T> = std::result::Result<T, String>;
-
 impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Detail<[u8; N]> {
-        let bytes = self.bytes.get(self.at..self.at + N).and_then(|bytes| bytes.try_into().ok());
-        let bytes = bytes.ok_or_else(|| format!("the marks end early, at {} bytes", self.bytes.len()))?;
-        self.at += N;
-        Ok(bytes)
-    }
-
-    fn u16(&mut self) -> Detail<u16> {
-        self.take().map(u16::from_le_bytes)
+    fn damage<T>(&self, detail: String) -> Decoded<T> {
+        Err(Damage::at(self.fields.offset(), detail))
     }
 
     /// A count that some format field gives and that a segment's slots bound.
-    fn count(&mut self) -> Detail<usize> {
-        let count = u32::from_le_bytes(self.take()?);
+    fn count(&mut self) -> Decoded<usize> {
+        let count = self.fields.u32()?;
         if count > SLOTS_PER_SEGMENT {
-            return Err(format!("a count of {count} exceeds a segment's slots"));
+            return self.damage(format!("a count of {count} exceeds a segment's slots"));
         }
         Ok(count as usize)
     }
 
-    fn u64(&mut self) -> Detail<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn image(&mut self) -> Detail<MarksImage> {
-        let heap = HeapId::new(u32::from_le_bytes(self.take()?));
-        let [form, ..] = self.take::<4>()?;
-        let segment = SegmentId::new(self.u64()?);
-        let floor = Timestamp::new(self.u64()?);
+    fn image(&mut self) -> Decoded<MarksImage> {
+        let heap = HeapId::new(self.fields.u32()?);
+        let [form, ..] = self.fields.array::<4>()?;
+        let segment = SegmentId::new(self.fields.u64()?);
+        let floor = Timestamp::new(self.fields.u64()?);
         let dead_count = self.count()?;
         let group_count = self.count()?;
         let dead = match form {
-            FORM_BITMAP => (0..WORDS).map(|_| self.u64()).collect::<Detail<Vec<u64>>>()?,
+            FORM_BITMAP => (0..WORDS).map(|_| self.fields.u64()).collect::<Decoded<Vec<u64>>>()?,
             FORM_RUNS => self.runs()?,
-            form => return Err(format!("unknown form {form} of marks")),
+            form => return self.damage(format!("unknown form {form} of marks")),
         };
         let mut image = MarksImage { heap, segment, dead, floor, groups: Vec::new() };
         if image.dead_count() as usize != dead_count {
-            return Err(format!("{} slots are dead, the header says {dead_count}", image.dead_count()));
+            return self
+                .damage(format!("{} slots are dead, the header says {dead_count}", image.dead_count()));
         }
         let mut newest = Timestamp::new(0);
         for _ in 0..group_count {
             let group = self.group(&image.dead)?;
             if group.end_ts < newest || group.end_ts.get() == 0 {
-                return Err(format!("a group of commit {} follows commit {newest}", group.end_ts));
+                return self.damage(format!("a group of commit {} follows commit {newest}", group.end_ts));
             }
             newest = group.end_ts;
             image.groups.push(group);
         }
-        if self.at != self.bytes.len() {
-            return Err(format!("{} bytes follow the marks", self.bytes.len() - self.at));
-        }
+        self.fields.finish()?;
         Ok(image)
     }
 
-    fn runs(&mut self) -> Detail<Vec<u64>> {
+    fn runs(&mut self) -> Decoded<Vec<u64>> {
         let mut dead = vec![0_u64; WORDS];
         let mut free = 0;
         for _ in 0..self.count()? {
-            let (first, last) = (u32::from(self.u16()?), u32::from(self.u16()?));
+            let (first, last) = (u32::from(self.fields.u16()?), u32::from(self.fields.u16()?));
             if first < free || last < first {
-                return Err(format!("a run {first}..={last} of dead slots after slot {free}"));
+                return self.damage(format!("a run {first}..={last} of dead slots after slot {free}"));
             }
             for slot in first..=last {
                 dead[slot as usize / 64] |= 1 << (slot % 64);
@@ -196,19 +186,19 @@ impl Reader<'_> {
         Ok(dead)
     }
 
-    fn group(&mut self, dead: &[u64]) -> Detail<MarkGroup> {
-        let end_ts = Timestamp::new(self.u64()?);
-        let slots = (0..self.count()?).map(|_| self.u16()).collect::<Detail<Vec<u16>>>()?;
+    fn group(&mut self, dead: &[u64]) -> Decoded<MarkGroup> {
+        let end_ts = Timestamp::new(self.fields.u64()?);
+        let slots = (0..self.count()?).map(|_| self.fields.u16()).collect::<Decoded<Vec<u16>>>()?;
         if !slots.is_sorted_by(|left, right| left < right) {
-            return Err("the slots of a group do not ascend".to_owned());
+            return self.damage("the slots of a group do not ascend".to_owned());
         }
         if let Some(slot) = slots.iter().find(|slot| dead[usize::from(**slot) / 64] & 1 << (**slot % 64) == 0)
         {
-            return Err(format!("slot {slot} has an end and is not dead"));
+            return self.damage(format!("slot {slot} has an end and is not dead"));
         }
         let mut marks = Vec::with_capacity(slots.len());
         for slot in slots {
-            let successor = self.u64()?;
+            let successor = self.fields.u64()?;
             marks.push((slot, (successor != NO_SUCCESSOR).then(|| RowId::new(successor))));
         }
         Ok(MarkGroup { end_ts, marks })

@@ -70,15 +70,19 @@ fn every_kind() -> Vec<(Edit, Vec<u8>)> {
     ]
 }
 
+fn reader(bytes: &[u8]) -> Reader<'_> {
+    Reader::new(crate::codec::Cursor::new(bytes))
+}
+
 #[test]
 fn golden_edits() {
     for (edit, bytes) in every_kind() {
         let mut encoded = Vec::new();
         crate::manifest::codec::encode(&edit, &mut encoded);
         assert_eq!(encoded, bytes, "{edit:?}");
-        let mut reader = Reader::new(&bytes);
+        let mut reader = reader(&bytes);
         assert_eq!(reader.edit(), Ok(edit));
-        assert!(reader.is_empty());
+        assert_eq!(reader.finish(), Ok(()));
     }
 }
 
@@ -86,7 +90,7 @@ fn golden_edits() {
 fn an_edit_cut_short_anywhere_is_refused() {
     for (edit, bytes) in every_kind() {
         for length in 0..bytes.len() {
-            assert!(Reader::new(&bytes[..length]).edit().is_err(), "{edit:?} cut to {length}");
+            assert!(reader(&bytes[..length]).edit().is_err(), "{edit:?} cut to {length}");
         }
     }
 }
@@ -95,9 +99,11 @@ fn an_edit_cut_short_anywhere_is_refused() {
 fn lengths_that_lie_allocate_nothing() {
     let in_segment = b"\x01\x02\x03\x04\x05\0\0\0\0\0\0\0".as_slice();
     let pages = [&[5], in_segment, &[1], &[0xff; 4], &[0; 32]].concat();
-    assert_eq!(Reader::new(&pages).edit(), Err("a list of pages is cut short"));
+    let refused = reader(&pages).edit().expect_err("too long");
+    assert_eq!(refused.detail, "a list of pages is cut short");
     let key = [&[1_u8][..], &[3, 0, 0, 0x22, 0, 0, 0, 0], &[0; 33], &[0xff; 4], b"abc"].concat();
-    assert_eq!(Reader::new(&key).edit(), Err("an edit is cut short"));
+    let refused = reader(&key).edit().expect_err("too long");
+    assert_eq!(refused.detail, "4294967295 bytes expected, 3 left");
     let payload = [&[0_u8; 8][..], &[0xff; 4], &[3, 1, 0, 0, 0]].concat();
     assert!(decode_payload(&payload).is_err());
 }

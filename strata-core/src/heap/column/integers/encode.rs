@@ -1,8 +1,8 @@
 //! Packing integers: how each group is to be packed, and the bytes of it.
 
 use super::super::bits::{self, GROUP, packed_bytes, width_of};
-use super::super::bytes::pad_to_8;
 use super::{HAS_MULTIPLIER, HAS_SLOPES, SLOPE_SHIFT, predicted};
+use crate::codec::pad_to_8;
 
 /// How a group is to be packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,8 +26,8 @@ pub(super) use encode::{encode, group_bytes};
 pub(super) use select::Accept;
 
 use super::bits::{self, GROUP, NARROW, packed_bytes};
-use super::bytes::{Cursor, Damage, Decoded};
 use super::position::Positions;
+use crate::codec::{Cursor, Damage, Decoded};
 
 const HAS_SLOPES: u8 = 1;
 const HAS_MULTIPLIER: u8 = 2;

@@ -2,9 +2,9 @@
 
 use super::super::bitmap::Bitmap;
 use super::super::bits::{self, GROUP, NARROW};
-use super::super::bytes::Decoded;
 use super::super::position::Positions;
 use super::{Group, IntegerPage, outside};
+use crate::codec::Decoded;
 
 /// The integers from `low` to `high`, or with `inside` false all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,11 @@
-//! Checked little-endian reading, and what a codec says of bytes that it cannot read.
+//! Fields of fixed width, little-endian, as all formats but SSTables and keys have them: appending, reading with every
+//! length checked, and what a codec says of bytes that it cannot read.
 
-/// Why bytes could not be decoded, and where in them. The block adds its name and its own offset.
+use crate::ids::BlockId;
+
+/// Why bytes could not be decoded, and where in them. The file or block adds its name and its own offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Damage {
+pub(crate) struct Damage {
     /// Byte offset in what was being decoded.
     pub offset: usize,
     /// What was expected and what was found.
@@ -23,11 +26,11 @@ impl Damage {
 }
 
 /// The result of decoding bytes from disk.
-pub(super) type Decoded<T> = Result<T, Damage>;
+pub(crate) type Decoded<T> = Result<T, Damage>;
 
 /// Reads fields one after another; never past the end.
 #[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     offset: usize,
 }
@@ -92,6 +95,18 @@ impl<'a> Cursor<'a> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
+    /// A byte string that its length, as u32, precedes.
+    pub fn sized(&mut self) -> Decoded<&'a [u8]> {
+        let length = self.u32()?;
+        self.take(length as usize)
+    }
+
+    /// The id of a block.
+    pub fn block(&mut self) -> Decoded<BlockId> {
+        let at = self.offset;
+        BlockId::from_raw(self.u64()?).ok_or_else(|| Damage::at(at, "a block id has no pages"))
+    }
+
     /// Fails unless all bytes have been read.
     pub fn finish(&self) -> Decoded<()> {
         match self.remaining() {
@@ -101,8 +116,31 @@ impl<'a> Cursor<'a> {
     }
 }
 
+pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends how many elements follow.
+pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
+    put_u32(out, u32::try_from(count).expect("rows, keys and lists are bounded far below 2^32"));
+}
+
+/// Appends a byte string behind its length.
+pub(crate) fn put_sized(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
 /// Appends zeros up to the next multiple of eight, counted from `start`.
-pub(super) fn pad_to_8(out: &mut Vec<u8>, start: usize) {
+pub(crate) fn pad_to_8(out: &mut Vec<u8>, start: usize) {
     let used = out.len() - start;
     out.resize(start + used.next_multiple_of(8), 0);
 }
@@ -119,5 +157,16 @@ mod tests {
         assert_eq!(cursor.u16(), Err(Damage::at(3, "2 bytes expected, 1 left")));
         assert_eq!(cursor.take(usize::MAX).map_err(|damage| damage.within(10).offset), Err(13));
         assert_eq!((cursor.u8(), cursor.finish()), (Ok(9), Ok(())));
+    }
+
+    #[test]
+    fn a_length_is_believed_only_as_far_as_the_bytes_reach() {
+        let mut out = Vec::new();
+        put_sized(&mut out, b"key");
+        put_u32(&mut out, u32::MAX);
+        out.push(7);
+        let mut cursor = Cursor::new(&out);
+        assert_eq!(cursor.sized(), Ok(&b"key"[..]));
+        assert_eq!(cursor.sized(), Err(Damage::at(11, "4294967295 bytes expected, 1 left")));
     }
 }
