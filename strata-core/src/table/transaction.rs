@@ -202,8 +202,11 @@ impl Transaction {
         }
         let (heap, mut current) = (view.def().heap, row);
         loop {
-            if let Some(moved) = self.acquire_row(heap, current, mode).await? {
-                current = moved;
+            if let Some(successor) = self.acquire_row(heap, current, mode).await? {
+                if self.isolation == Isolation::RepeatableRead {
+                    return Err(Error::SerializationFailure);
+                }
+                current = successor;
             }
             match view.heap().mark(current)? {
                 None if current == row => return Ok(Locked::Current),

@@ -1,6 +1,8 @@
 //! Isolation, locks and constraints, with threads where two transactions must meet.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread;
 
 use crate::common::*;
@@ -80,6 +82,24 @@ fn repeatable_read_refuses_a_row_that_changed_after_its_snapshot() {
     assert_eq!(seen[1], account(0, 5)[1]);
     let view = txn.view().table(table).expect("is there");
     let refused = block_on(txn.lock_row(&view, row, RowLockMode::NoKeyUpdate));
+    assert!(matches!(refused, Err(Error::SerializationFailure)), "{refused:?}");
+}
+
+#[test]
+fn repeatable_read_refuses_a_row_that_changed_while_it_waited_for_it() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 5)]).expect("inserts");
+    let second = db.begin(Isolation::RepeatableRead).expect("begins");
+    block_on(second.lock_table(table, TableLockMode::RowExclusive)).expect("locked");
+    let view = second.view().table(table).expect("is there");
+    let (row, _) = find(&second, &db, table, 1).expect("is there");
+    let first = writer(&db, table);
+    add(&first, &db, table, 1, 1).expect("updates");
+    let mut waiting = pin!(second.lock_row(&view, row, RowLockMode::NoKeyUpdate));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    first.commit().expect("commits").wait().expect("durable");
+    let refused = block_on(waiting);
     assert!(matches!(refused, Err(Error::SerializationFailure)), "{refused:?}");
 }
 
