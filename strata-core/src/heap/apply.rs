@@ -90,6 +90,16 @@ impl Heap {
         }
     }
 
+    /// Lets the next row begin a segment, where the open one has at least so many slots (commit section): it can be
+    /// frozen then, and the slots that it lacks stay a hole.
+    pub fn seal_tail(&self, slots: u32) {
+        let tail = &mut *self.tail.lock();
+        if u32::from(self.end().slot()) >= slots {
+            self.seal_page(tail);
+            tail.bytes = self.segment_bytes;
+        }
+    }
+
     /// The RowIds that the next rows, of these lengths in bytes, get. Changes nothing.
     pub fn place(&self, lengths: &[u32]) -> Vec<RowRun> {
         let tail = self.tail.lock();

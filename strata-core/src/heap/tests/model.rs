@@ -177,6 +177,10 @@ impl Model {
                 self.rig.reopen();
             }
             6 => self.check(),
+            7 if self.below(4) == 0 => {
+                let slots = self.below(200) as u32;
+                self.rig.heap.seal_tail(slots);
+            }
             _ => self.commit(),
         }
     }

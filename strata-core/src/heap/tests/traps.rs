@@ -45,6 +45,32 @@ fn replay_into_a_changed_form() {
     assert_eq!(rig.heap.live_rows(ts(4)), 139);
 }
 
+/// VACUUM seals a long tail. What the journal holds of rows behind it knows their places, whatever a replay finds.
+#[test]
+fn a_sealed_tail_is_frozen_and_stays_sealed() {
+    let mut rig = Rig::new(1 << 20, 16 << 20);
+    fill(&mut rig, 0, 40);
+    rig.heap.seal_tail(41);
+    let more = fill(&mut rig, 40, 10);
+    assert_eq!(more[0], RowId::new(40), "too short to be sealed");
+    rig.heap.seal_tail(50);
+    rig.reopen();
+    rig.heap.seal_tail(50);
+    let later = fill(&mut rig, 50, 5);
+    assert_eq!(later[0], RowId::from_parts(SegmentId::new(1), 0));
+    rig.reopen();
+    rig.checkpoint();
+    assert!(rig.freeze(0, &rig.horizon(&[])));
+    rig.reopen();
+    assert_eq!(fill(&mut rig, 55, 1)[0], later[4].next());
+    rig.heap.seal_tail(1);
+    rig.checkpoint();
+    assert!(rig.freeze(1, &rig.horizon(&[])));
+    rig.reopen();
+    assert_eq!(fill(&mut rig, 56, 1)[0], RowId::from_parts(SegmentId::new(2), 0), "not into a column block");
+    assert_eq!(rig.ids(rig.last()), (0..57).collect::<Vec<_>>());
+}
+
 #[test]
 fn replay_into_a_dropped_segment() {
     let mut rig = Rig::new(10_000, 16 << 20);
