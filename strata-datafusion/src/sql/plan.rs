@@ -75,6 +75,23 @@ pub(crate) const TARGET_SCHEMA: &str = "\u{1}target";
 const MAX_VIEW_DEPTH: usize = 32;
 
 impl Planner {
+    /// Compiles an expression that no plan holds, and so no optimizer has seen: COALESCE and others exist only as what the
+    /// simplifier makes of them. Whatever is constant in it is evaluated here, once.
+    pub(crate) fn compile(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        let simplifier = self.simplifier(schema);
+        let expr = simplifier.simplify(simplifier.coerce(expr, schema)?)?;
+        create_physical_expr(&expr, schema, &self.props, &Default::default())
+    }
+
+    fn simplifier(&self, schema: &DFSchema) -> ExprSimplifier {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(Arc::clone(self.config.options()))
+            .with_query_execution_start_time(self.props.query_execution_start_time)
+            .build();
+        ExprSimplifier::new(context)
+    }
+
     /// A planner of a statement that sees `relations`, in a transaction that began at `now`.
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -437,12 +454,7 @@ impl Session for Planner {
     }
 
     fn create_physical_expr(&self, expr: Expr, df_schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-        let context = SimplifyContext::builder()
-            .with_schema(Arc::new(df_schema.clone()))
-            .with_config_options(Arc::clone(self.config.options()))
-            .with_query_execution_start_time(self.props.query_execution_start_time)
-            .build();
-        let expr = ExprSimplifier::new(context).coerce(expr, df_schema)?;
+        let expr = self.simplifier(df_schema).coerce(expr, df_schema)?;
         create_physical_expr(&expr, df_schema, &self.props, &Default::default())
     }
 

@@ -5,7 +5,7 @@ use datafusion::logical_expr::Expr;
 use super::{Operand, boolean};
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::cast::{assignable, cast_call};
-use crate::postgres::types::PgType;
+use crate::postgres::types::{PgType, oid};
 
 /// What the operator of an assignment starts with; behind it stand the type's OID and modifier, what is assigned, and
 /// the column.
@@ -29,10 +29,41 @@ pub(super) fn plan(mark: &str, value: Expr, side: Operand) -> Option<SqlResult<E
 }
 
 fn assign(value: Expr, side: Operand, to: PgType, what: &str, column: &str) -> SqlResult<Expr> {
-    check(side.known(), to, what, column)?;
+    let text_for_document = |found: &PgType| shares_form_with_text(to) && is_text(*found);
+    let known = side.known().filter(|found| !(text_for_document(found) && may_have_lost_its_type(&value)));
+    check(known, to, what, column)?;
     // A parameter's type is the column's; anything else of an open type is read as one.
     let value = if side == Operand::Parameter { side.settle(value, to)? } else { value };
     Ok(cast_call(value, to))
+}
+
+/// A type whose values DataFusion takes for text.
+fn shares_form_with_text(pg_type: PgType) -> bool {
+    matches!(pg_type.element().unwrap_or(pg_type).oid, oid::JSON | oid::JSONB)
+}
+
+fn is_text(pg_type: PgType) -> bool {
+    pg_type.element().unwrap_or(pg_type).oid == oid::TEXT
+}
+
+/// What DataFusion derives a type for by the Arrow types of its parts alone, so that json comes out as text, and the columns
+/// of queries that such values come from. They are read as what they are assigned to, which refuses what is no document.
+fn may_have_lost_its_type(value: &Expr) -> bool {
+    match value {
+        Expr::Alias(alias) => may_have_lost_its_type(&alias.expr),
+        Expr::ScalarFunction(function) => {
+            matches!(
+                function.name(),
+                "coalesce" | "nullif" | "greatest" | "least" | "array_agg" | "make_array"
+            )
+        }
+        Expr::Column(_)
+        | Expr::Case(_)
+        | Expr::ScalarSubquery(_)
+        | Expr::AggregateFunction(_)
+        | Expr::WindowFunction(_) => true,
+        _ => false,
+    }
 }
 
 /// 42804 where a value of this type cannot be assigned to a column; `None` is a literal.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::catalog::Session as _;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
@@ -77,7 +76,7 @@ impl Program {
         let mut compiled = Vec::with_capacity(expressions.len());
         for expression in expressions {
             let Some(expression) = replace(expression, &schema)? else { return Ok(None) };
-            compiled.push(scope.planner.create_physical_expr(expression, &schema)?);
+            compiled.push(scope.planner.compile(expression, &schema)?);
         }
         let mut used: Vec<usize> =
             compiled.iter().flat_map(collect_columns).map(|column| column.index()).collect();
