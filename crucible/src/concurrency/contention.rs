@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tokio_postgres::{Client, Config, Statement};
 
-use super::{Checked, ConcurrencyOptions, ask, close, connect, failed, maintain, numbers, run_sql};
+use super::{Checked, ConcurrencyOptions, ask, close, connect, failed, finish, maintain, numbers, run_sql};
 use crate::process::ServerProcess;
 use crate::random::Random;
 
@@ -87,20 +87,10 @@ pub async fn run(folder: &Path, options: &ConcurrencyOptions) -> Checked<Content
     tasks.spawn(async move { observe(&asking, &stopping).await });
     let (sweeper, stopping) = (config.clone(), Arc::clone(&stop));
     tasks.spawn(async move { maintain(sweeper, &stopping).await.map(|()| 0) });
-    let mut report = ContentionReport::default();
-    let ends = tokio::time::sleep(options.time);
-    tokio::pin!(ends);
-    loop {
-        let done = tokio::select! {
-            () = &mut ends, if !stop.load(Ordering::SeqCst) => {
-                stop.store(true, Ordering::SeqCst);
-                continue;
-            }
-            done = tasks.join_next() => done,
-        };
-        let Some(done) = done else { break };
-        report.questions += done.map_err(|error| error.to_string())??;
-    }
+    let mut report = ContentionReport {
+        questions: finish(tasks, options.time, &stop).await?,
+        ..ContentionReport::default()
+    };
     settle(&setup, &told).await?;
     report.commits = told.commits.load(Ordering::SeqCst);
     report.deadlocks = told.deadlocks.load(Ordering::SeqCst);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio_postgres::{Client, Config};
 
-use super::{Checked, ConcurrencyOptions, ask, close, connect, failed, maintain, numbers, run_sql};
+use super::{Checked, ConcurrencyOptions, ask, close, connect, failed, finish, maintain, numbers, run_sql};
 use crate::process::ServerProcess;
 use crate::random::Random;
 
@@ -81,20 +81,10 @@ pub async fn run(folder: &Path, options: &ConcurrencyOptions) -> Checked<Freshne
     }
     let (sweeper, stopping) = (config.clone(), Arc::clone(&stop));
     tasks.spawn(async move { maintain(sweeper, &stopping).await.map(|()| 0) });
-    let ends = tokio::time::sleep(options.time);
-    tokio::pin!(ends);
-    let mut report = FreshnessReport::default();
-    loop {
-        let done = tokio::select! {
-            () = &mut ends, if !stop.load(Ordering::SeqCst) => {
-                stop.store(true, Ordering::SeqCst);
-                continue;
-            }
-            done = tasks.join_next() => done,
-        };
-        let Some(done) = done else { break };
-        report.questions += done.map_err(|error| error.to_string())??;
-    }
+    let mut report = FreshnessReport {
+        questions: finish(tasks, options.time, &stop).await?,
+        ..FreshnessReport::default()
+    };
     report.transfers = progress.iter().map(|one| one.acknowledged.load(Ordering::SeqCst)).sum();
     // Once more, when all is quiet: begun and acknowledged are the same now.
     look(&setup, &progress).await?;

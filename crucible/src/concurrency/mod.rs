@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strata_core::{Database, Options};
+use tokio::task::JoinSet;
 use tokio_postgres::{Client, Config, Error, NoTls, Row};
 
 use crate::process::{ServerCommand, ServerProcess};
@@ -63,6 +64,24 @@ async fn numbers(client: &Client, sql: &str) -> Checked<Vec<i64>> {
     let rows = ask(client, sql).await?;
     let [row] = rows.as_slice() else { return Err(format!("{sql}: {} rows", rows.len())) };
     (0..row.len()).map(|at| row.try_get(at).map_err(|error| failed(sql, &error))).collect()
+}
+
+/// Lets clients run for `time`, tells them to stop, and adds up what they asked; the first that fails ends the run.
+async fn finish(mut tasks: JoinSet<Checked<u64>>, time: Duration, stop: &AtomicBool) -> Checked<u64> {
+    let mut questions = 0;
+    let ends = tokio::time::sleep(time);
+    tokio::pin!(ends);
+    loop {
+        let done = tokio::select! {
+            () = &mut ends, if !stop.load(Ordering::SeqCst) => {
+                stop.store(true, Ordering::SeqCst);
+                continue;
+            }
+            done = tasks.join_next() => done,
+        };
+        let Some(done) = done else { return Ok(questions) };
+        questions += done.map_err(|error| error.to_string())??;
+    }
 }
 
 /// VACUUM again and again, so that rows change their form under whoever reads them.

@@ -7,7 +7,8 @@ use futures::StreamExt;
 use super::Session;
 use super::types::{Outcome, Parameter};
 use crate::error::{SqlError, SqlResult};
-use crate::sql::dml::{LoadError, stored_batch};
+use crate::io::load::LoadError;
+use crate::sql::dml::stored_batch;
 use strata_core::catalog::Catalog;
 
 impl Session {

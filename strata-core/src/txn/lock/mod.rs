@@ -157,6 +157,9 @@ impl LockTable {
 
     /// The rows that a transaction holds and others wait for. Those are held singly, whoever holds many.
     fn contended_rows(&self, txn: TxnId) -> Vec<(HeapId, RowId)> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
         let held = self.held.get(&txn).into_iter().flatten();
         held.filter_map(|resource| match resource {
             Resource::Row(heap, row) if self.queues.get(resource).is_some_and(LockQueue::has_waiters) => {

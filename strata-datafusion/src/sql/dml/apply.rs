@@ -18,6 +18,7 @@ use super::plan::{Action, DmlPlan, plan};
 use super::returning;
 use super::values::{datums, exactly, fit_lengths};
 use crate::error::{SqlError, SqlResult};
+use crate::io::load::LoadError;
 use crate::postgres::types::PgType;
 use crate::session::Session;
 use crate::session::prepared::Prepared;
@@ -308,24 +309,6 @@ impl Statement<'_> {
             run::run(session.engine(), Arc::new(planner), plan, self.limits.clone()).await?;
         let time_zone = session.time_zone();
         Ok(Outcome::Rows(RowStream { fields, schema, batches, tag: RowsTag::Fixed(tag), time_zone }))
-    }
-}
-
-/// An error of a bulk load: the engine's own still want names.
-pub(crate) enum LoadError {
-    Engine(strata_core::Error),
-    Sql(SqlError),
-}
-
-impl From<strata_core::Error> for LoadError {
-    fn from(error: strata_core::Error) -> Self {
-        Self::Engine(error)
-    }
-}
-
-impl From<SqlError> for LoadError {
-    fn from(error: SqlError) -> Self {
-        Self::Sql(error)
     }
 }
 

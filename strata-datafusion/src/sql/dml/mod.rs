@@ -20,7 +20,7 @@ pub(crate) mod values;
 
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 
-pub(crate) use apply::{LoadError, describe, lock_mode, stored_batch};
+pub(crate) use apply::{describe, lock_mode, stored_batch};
 pub(crate) use insert::placeholder;
 pub(crate) use plan::{Action, DmlPlan, assign_as, plan};
 pub(crate) use values::{check_length, check_length_of, datums};

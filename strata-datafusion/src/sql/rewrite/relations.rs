@@ -46,18 +46,8 @@ pub(super) fn move_series(select: &mut Select) -> SqlResult<()> {
             let taken = std::mem::replace(expr, Expr::Identifier(column.clone()));
             let Expr::Function(function) = taken else { continue };
             let FunctionArguments::List(list) = function.args else { continue };
-            moved = Some(TableFactor::Table {
-                name: ObjectName::from(vec![column.clone()]),
-                alias: Some(alias_of(column)),
-                args: Some(TableFunctionArgs { args: list.args, settings: None }),
-                with_hints: Vec::new(),
-                version: None,
-                with_ordinality: false,
-                partitions: Vec::new(),
-                json_path: None,
-                sample: None,
-                index_hints: Vec::new(),
-            });
+            let name = ObjectName::from(vec![column.clone()]);
+            moved = Some(function_in_from(name, Some(alias_of(column)), list.args));
         } else {
             function.name = ObjectName::from(vec![Ident::new(SERIES_LIST)]);
             let list = expr.clone();
@@ -89,6 +79,21 @@ fn is_constant(expr: &Expr) -> bool {
     }
 }
 
+fn function_in_from(name: ObjectName, alias: Option<TableAlias>, args: Vec<FunctionArg>) -> TableFactor {
+    TableFactor::Table {
+        name,
+        alias,
+        args: Some(TableFunctionArgs { args, settings: None }),
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    }
+}
+
 fn alias_of(name: Ident) -> TableAlias {
     TableAlias {
         explicit: true,
@@ -101,18 +106,7 @@ fn alias_of(name: Ident) -> TableAlias {
 /// Names the column of a function in FROM.
 pub(super) fn name_function(factor: &mut TableFactor) -> SqlResult<()> {
     if let TableFactor::Function { lateral: _, name, args, with_ordinality: false, alias } = factor {
-        *factor = TableFactor::Table {
-            name: name.clone(),
-            alias: alias.take(),
-            args: Some(TableFunctionArgs { args: std::mem::take(args), settings: None }),
-            with_hints: Vec::new(),
-            version: None,
-            with_ordinality: false,
-            partitions: Vec::new(),
-            json_path: None,
-            sample: None,
-            index_hints: Vec::new(),
-        };
+        *factor = function_in_from(name.clone(), alias.take(), std::mem::take(args));
     }
     let TableFactor::Table { name, alias, args: Some(arguments), .. } = factor else { return Ok(()) };
     let Some(function) = bare_function_name(name) else {
