@@ -6,11 +6,17 @@
 //!   part.
 //! - [`concurrency`]: clients that get in each other's way, and questions whose answers must hold at every instant.
 //!
-//! All drive a server in a process of its own ([`process`]), as a user would.
+//! These drive a server in a process of its own ([`process`]), as a user would. What drives the engine alone needs no more than
+//! strata-core: `--no-default-features` builds it in seconds.
 
+#[cfg(feature = "server")]
 pub mod concurrency;
+#[cfg(feature = "server")]
 pub mod crash;
+#[cfg(feature = "server")]
 pub mod process;
 pub mod random;
+#[cfg(feature = "server")]
 pub mod serve;
+#[cfg(feature = "server")]
 pub mod spec;
