@@ -119,9 +119,12 @@ pub enum Error {
         /// The encoded key.
         key: Vec<u8>,
     },
-    /// A concurrent transaction changed what this one read or wants to write.
+    /// A concurrent transaction changed what this one wants to write.
     #[error("could not serialize access due to concurrent update")]
     SerializationFailure,
+    /// What a SERIALIZABLE transaction read has changed before it could commit.
+    #[error("could not serialize access due to read/write dependencies among transactions")]
+    ReadConflict,
     /// Waiting would never end; this transaction was chosen to give way.
     #[error("deadlock detected")]
     Deadlock,
@@ -190,7 +193,9 @@ impl Error {
                 ErrorKind::Corrupt
             }
             Self::DiskFull { .. } | Self::OutOfMemory { .. } => ErrorKind::Resource,
-            Self::SerializationFailure | Self::Deadlock | Self::LockTimeout => ErrorKind::Retry,
+            Self::SerializationFailure | Self::ReadConflict | Self::Deadlock | Self::LockTimeout => {
+                ErrorKind::Retry
+            }
             Self::Cancelled => ErrorKind::Cancelled,
             Self::DuplicateKey { .. }
             | Self::TooLarge { .. }

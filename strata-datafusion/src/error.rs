@@ -98,7 +98,7 @@ impl SqlError {
             E::OutOfMemory { .. } => "53200",
             E::Poisoned { .. } => "58030",
             E::DuplicateKey { .. } => "23505",
-            E::SerializationFailure => "40001",
+            E::SerializationFailure | E::ReadConflict => "40001",
             E::Deadlock => "40P01",
             E::LockTimeout => "55P03",
             E::Cancelled => "57014",

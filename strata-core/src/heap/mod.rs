@@ -27,6 +27,7 @@ mod append_list;
 mod append_page;
 mod apply;
 mod chain;
+mod changes;
 mod checkpoint;
 pub mod column;
 mod directory;
@@ -48,6 +49,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 pub use apply::{Prepared, RowRun};
+pub use changes::Changed;
 pub use checkpoint::{HeapCheckpoint, Install};
 pub use garbage::{GarbageProbe, Horizon};
 pub use marks::{MARKS_FORMAT, Mark, MarkGroup, Marks, MarksImage};

@@ -5,6 +5,7 @@
 //! | `shared` | what all handles of one database share |
 //! | `view` | what a statement reads: snapshot, own writes, catalog |
 //! | `index_scan` | rows in key order |
+//! | `read_set` | what a SERIALIZABLE transaction has read |
 //! | `transaction` | writes, locks, DDL, commit |
 //! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
 //! | `index_build` | CREATE INDEX |
@@ -14,6 +15,7 @@ mod index_build;
 mod index_scan;
 mod key_sorter;
 mod keys;
+mod read_set;
 mod row;
 mod shared;
 mod transaction;
@@ -22,6 +24,7 @@ mod view;
 pub use bulk::{BulkLoad, BulkWriter, MIN_ROWS as MIN_BULK_ROWS, SealedLoad};
 pub use index_scan::IndexScan;
 pub use keys::{MAX_KEY_BYTES, decode_index_key, encode_index_key, index_keys};
+pub use read_set::{ReadPredicate, RowFilter};
 pub use row::TableRow;
 pub use shared::Shared;
 pub use transaction::{Isolation, Locked, Transaction};

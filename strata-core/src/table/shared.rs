@@ -50,6 +50,6 @@ impl Shared {
 
     /// A view of all that is published, without own writes.
     pub fn view(self: &Arc<Self>) -> ReadView {
-        ReadView::new(self.clone(), self.store.snapshots.take(), None, None)
+        ReadView::new(self.clone(), self.store.snapshots.take(), None, None, None)
     }
 }

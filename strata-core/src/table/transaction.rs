@@ -4,15 +4,18 @@
 //! |---|---|---|
 //! | READ COMMITTED | a new snapshot for each [`view`](Transaction::view) | waits for a row's lock, then goes on with its newest version |
 //! | REPEATABLE READ | one snapshot, taken at the first view | `SerializationFailure` when the row was changed after the snapshot |
+//! | SERIALIZABLE | one snapshot | as above; at commit `ReadConflict` when a row that a read depends on came or ended since |
 //!
 //! Methods that may have to wait for another transaction are `async`, without a runtime: await them on any
 //! executor, or use [`block_on`](crate::txn::block_on). Dropping a transaction rolls it back.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use super::keys::{encode_index_key, index_keys};
+use super::read_set::{ReadCheck, ReadPredicate, ReadSet};
 use super::shared::Shared;
 use super::view::{OwnWrites, ReadView, TableView};
 use crate::block::ReleaseBlock;
@@ -23,8 +26,8 @@ use crate::heap::Heap;
 use crate::ids::{HeapId, RowId, TableId, TxnId};
 use crate::row::{Datum, encode_row};
 use crate::txn::{
-    BulkPart, CommitTicket, LockMode, LockTicket, OnApply, Resource, RowKey, RowLockMode, Snapshot,
-    TableLockMode, WriteSet,
+    BulkPart, CommitTicket, LockMode, LockTicket, OnApply, Precondition, Resource, RowKey, RowLockMode,
+    Snapshot, TableLockMode, WriteSet,
 };
 
 /// How transactions see each other.
@@ -35,6 +38,8 @@ pub enum Isolation {
     ReadCommitted,
     /// All statements see what was committed before the first.
     RepeatableRead,
+    /// As REPEATABLE READ, and the outcome is that of running the transactions one after another.
+    Serializable,
 }
 
 /// What became of a row that was to be locked.
@@ -55,6 +60,8 @@ pub struct Transaction {
     isolation: Isolation,
     snapshot: RwLock<Option<Snapshot>>,
     writes: Arc<RwLock<WriteSet>>,
+    /// What was read, where the level is SERIALIZABLE.
+    reads: Option<Arc<ReadSet>>,
     ddl: Option<PrivateCatalog>,
     finished: bool,
 }
@@ -69,7 +76,9 @@ impl Transaction {
     pub(crate) fn begin(shared: Arc<Shared>, isolation: Isolation) -> Result<Self> {
         let writes = Arc::new(RwLock::new(WriteSet::new(&shared.store.pool)?));
         let id = shared.next_txn();
-        Ok(Self { shared, id, isolation, snapshot: RwLock::new(None), writes, ddl: None, finished: false })
+        let reads = (isolation == Isolation::Serializable).then(Arc::default);
+        let snapshot = RwLock::new(None);
+        Ok(Self { shared, id, isolation, snapshot, writes, reads, ddl: None, finished: false })
     }
 
     /// Its number in this process.
@@ -86,26 +95,26 @@ impl Transaction {
     pub fn view(&self) -> ReadView {
         let snapshot = match self.isolation {
             Isolation::ReadCommitted => self.shared.store.snapshots.take(),
-            Isolation::RepeatableRead => {
+            Isolation::RepeatableRead | Isolation::Serializable => {
                 let mut held = self.snapshot.write();
                 held.get_or_insert_with(|| self.shared.store.snapshots.take()).clone()
             }
         };
-        self.view_at(snapshot)
+        self.view_at(snapshot, self.reads.clone())
     }
 
     /// A view of all that is published now, whatever the level.
     pub(super) fn latest_view(&self) -> ReadView {
-        self.view_at(self.shared.store.snapshots.take())
+        self.view_at(self.shared.store.snapshots.take(), None)
     }
 
-    fn view_at(&self, snapshot: Snapshot) -> ReadView {
+    fn view_at(&self, snapshot: Snapshot, reads: Option<Arc<ReadSet>>) -> ReadView {
         let writes = self.writes.read();
         let own = (!writes.is_empty())
             .then(|| OwnWrites { writes: self.writes.clone(), position: writes.position() });
         drop(writes);
         let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
-        ReadView::new(self.shared.clone(), snapshot, own, catalog)
+        ReadView::new(self.shared.clone(), snapshot, own, reads, catalog)
     }
 
     /// How many writes there are: where a savepoint or a statement begins.
@@ -194,7 +203,7 @@ impl Transaction {
     /// Locks a row that `view` shows, waiting for whoever holds it, and tells what it has become meanwhile.
     ///
     /// # Errors
-    /// `SerializationFailure` where the level is REPEATABLE READ and the row was changed after the snapshot;
+    /// `SerializationFailure` where the level is above READ COMMITTED and the row was changed after the snapshot;
     /// `Deadlock`.
     pub async fn lock_row(&self, view: &TableView, row: RowId, mode: RowLockMode) -> Result<Locked> {
         if row.is_provisional() {
@@ -203,7 +212,7 @@ impl Transaction {
         let (heap, mut current) = (view.def().heap, row);
         loop {
             if let Some(successor) = self.acquire_row(heap, current, mode).await? {
-                if self.isolation == Isolation::RepeatableRead {
+                if self.isolation != Isolation::ReadCommitted {
                     return Err(Error::SerializationFailure);
                 }
                 current = successor;
@@ -211,7 +220,7 @@ impl Transaction {
             match view.heap().mark(current)? {
                 None if current == row => return Ok(Locked::Current),
                 None => return Ok(Locked::Moved(current)),
-                Some(_) if self.isolation == Isolation::RepeatableRead => {
+                Some(_) if self.isolation != Isolation::ReadCommitted => {
                     return Err(Error::SerializationFailure);
                 }
                 Some(mark) => match mark.successor {
@@ -258,6 +267,12 @@ impl Transaction {
             // Whoever is deleting the row, or changing its key, holds it for update: wait, then look again.
             self.acquire_row(table.heap, holder, RowLockMode::KeyShare).await?;
             if self.live_holder(table, index, key)? == Some(holder) {
+                // The refusal tells of the row: a transaction that goes on (savepoints) has read it.
+                if self.reads.is_some() {
+                    let bound = || Bound::Included(key.to_vec());
+                    let _ =
+                        self.view().table(table.id)?.declare(ReadPredicate::Keys(index.id, bound(), bound()));
+                }
                 return Err(duplicate(table, index, key));
             }
         }
@@ -337,16 +352,25 @@ impl Transaction {
     /// Commits. The outcome is known when the ticket is ready.
     ///
     /// # Errors
-    /// `DiskFull`, `OutOfMemory`, `Poisoned`: the transaction is rolled back.
+    /// `DiskFull`, `OutOfMemory`, `Poisoned`, `ReadConflict`: the transaction is rolled back.
     pub fn commit(mut self) -> Result<CommitTicket> {
         let on_apply = self.write_catalog_rows()?;
         if self.writes.read().is_empty() {
             return Ok(CommitTicket::settled(self.shared.store.snapshots.published()));
         }
-        let ticket = self.shared.store.commit(self.id, &self.writes.read(), on_apply)?;
+        let mut check = self.read_check();
+        let precondition = check.as_mut().map(|check| check as &mut dyn Precondition);
+        let ticket = self.shared.store.commit(self.id, &self.writes.read(), precondition, on_apply)?;
+        drop(check);
         // From here on the commit pipeline releases the locks.
         self.finished = true;
         Ok(ticket)
+    }
+
+    /// What must hold of the reads at commit.
+    fn read_check(&self) -> Option<ReadCheck<'_>> {
+        let snapshot = self.snapshot.read().as_ref().map(Snapshot::timestamp)?;
+        self.reads.as_ref().map(|reads| ReadCheck::new(&self.shared, reads, snapshot))
     }
 
     /// Gives everything up. The same as dropping it.

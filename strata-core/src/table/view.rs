@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::index_scan::IndexScan;
+use super::read_set::{ReadPredicate, ReadSet};
 use super::row::TableRow;
 use super::shared::Shared;
 use crate::catalog::{Catalog, TableDef};
@@ -21,6 +22,7 @@ pub struct ReadView {
     shared: Arc<Shared>,
     snapshot: Snapshot,
     own: Option<OwnWrites>,
+    reads: Option<Arc<ReadSet>>,
     catalog: Arc<Catalog>,
 }
 
@@ -36,10 +38,11 @@ impl ReadView {
         shared: Arc<Shared>,
         snapshot: Snapshot,
         own: Option<OwnWrites>,
+        reads: Option<Arc<ReadSet>>,
         catalog: Option<Arc<Catalog>>,
     ) -> Self {
         let catalog = catalog.unwrap_or_else(|| shared.catalog.at(snapshot.timestamp()));
-        Self { shared, snapshot, own, catalog }
+        Self { shared, snapshot, own, reads, catalog }
     }
 
     /// The snapshot.
@@ -59,7 +62,9 @@ impl ReadView {
     pub fn table(&self, id: TableId) -> Result<TableView> {
         let def = self.catalog.table(id)?.clone();
         let heap = self.shared.store.heaps.get_or_create(def.heap);
-        Ok(TableView { view: self.clone(), def, heap })
+        // A table that only this transaction knows is nobody else's to change.
+        let reads = self.reads.clone().filter(|_| self.shared.catalog.latest().table(id).is_ok());
+        Ok(TableView { view: self.clone(), def, heap, reads })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -68,11 +73,16 @@ impl ReadView {
 }
 
 /// One table as a statement sees it.
+///
+/// In a SERIALIZABLE transaction each read leaves a [predicate](ReadPredicate). What reads by conditions that the engine
+/// does not know tells them with [`declare`](Self::declare), or every scan counts as one of the whole table.
 #[derive(Clone)]
 pub struct TableView {
     view: ReadView,
     def: Arc<TableDef>,
     heap: Arc<Heap>,
+    /// Where reads are noted, if they are.
+    reads: Option<Arc<ReadSet>>,
 }
 
 impl TableView {
@@ -90,6 +100,31 @@ impl TableView {
         &self.heap
     }
 
+    /// Whether reads are noted: the transaction is SERIALIZABLE.
+    pub fn is_tracked(&self) -> bool {
+        self.reads.is_some()
+    }
+
+    /// The view with this predicate noted; what is read through it then must depend on no other rows.
+    #[must_use]
+    pub fn declare(self, predicate: ReadPredicate) -> Self {
+        self.note(|| predicate);
+        self.untracked()
+    }
+
+    /// The view for reads that the transaction's outcome does not depend on, such as estimates.
+    #[must_use]
+    pub fn untracked(mut self) -> Self {
+        self.reads = None;
+        self
+    }
+
+    fn note(&self, predicate: impl FnOnce() -> ReadPredicate) {
+        if let Some(reads) = &self.reads {
+            reads.add(&self.def, &self.heap, self.view.snapshot.timestamp(), predicate());
+        }
+    }
+
     pub(super) fn with_own<T>(&self, read: impl FnOnce(&HeapWrites, u64) -> T) -> Option<T> {
         let own = self.view.own.as_ref()?;
         let writes = own.writes.read();
@@ -98,6 +133,7 @@ impl TableView {
 
     /// Exactly how many rows the statement sees.
     pub fn row_count(&self) -> u64 {
+        self.note(|| ReadPredicate::Table);
         let committed = self.heap.live_rows(self.view.snapshot.timestamp());
         let (added, removed) = self
             .with_own(|own, position| (own.visible_rows(position).count() as u64, own.marked_count(position)))
@@ -133,6 +169,7 @@ impl TableView {
     /// The committed segments in the snapshot's prefix, and those that the transaction has loaded in bulk. Rows of
     /// them that the transaction itself has ended are the caller's to mask: [`own_marked`](Self::own_marked).
     pub fn segments(&self) -> Result<Vec<SegmentView>> {
+        self.note(|| ReadPredicate::Table);
         let mut segments = self.heap.segments(self.view.snapshot.timestamp());
         if let Some(own) = &self.view.own {
             let writes = own.writes.read();
@@ -188,6 +225,7 @@ impl TableView {
                 self.with_own(|own, position| own.row(row).is_some_and(|own| own.is_visible(position)));
             return Ok(seen.unwrap_or(false));
         }
+        self.note(|| ReadPredicate::Row(row));
         if self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false) {
             return Ok(false);
         }
@@ -209,6 +247,9 @@ impl TableView {
 
     /// The visible row with this key of a unique index (all columns, none NULL).
     pub fn first(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
+        self.note(|| {
+            ReadPredicate::Keys(index, Bound::Included(key.to_vec()), Bound::Included(key.to_vec()))
+        });
         let own = self.with_own(|own, position| {
             own.rows_of_key(&(index, key.into()))
                 .find(|row| own.row(*row).is_some_and(|row| row.is_visible(position)))
@@ -240,7 +281,8 @@ impl TableView {
         upper: Bound<Vec<u8>>,
         reverse: bool,
     ) -> Result<IndexScan> {
-        IndexScan::new(self.clone(), index, lower, upper, reverse)
+        self.note(|| ReadPredicate::Keys(index, lower.clone(), upper.clone()));
+        IndexScan::new(self.clone().untracked(), index, lower, upper, reverse)
     }
 }
 

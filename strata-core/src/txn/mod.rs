@@ -17,6 +17,6 @@ pub use heaps::HeapSet;
 pub use lock::{LockManager, LockMode, LockTicket, Resource, RowLockMode, TableLockMode};
 pub use publish::Publisher;
 pub use snapshot::{Snapshot, SnapshotRegistry};
-pub use store::{CommitSection, Loads, OnApply, PendingLoad, Replay, Store, StoreParts};
+pub use store::{CommitSection, Loads, OnApply, PendingLoad, Precondition, Replay, Store, StoreParts};
 pub use ticket::{CommitTicket, block_on};
 pub use write_set::{BulkPart, HeapWrites, OwnRow, RowKey, WriteSet};

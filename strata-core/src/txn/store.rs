@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::heaps::HeapSet;
 use super::lock::LockManager;
@@ -34,6 +34,25 @@ use crate::memory::{MemoryPool, Reservation};
 
 /// Called in the commit section once the commit has its timestamp.
 pub type OnApply = Box<dyn FnOnce(Timestamp) + Send>;
+
+/// What must hold of the state that a commit is applied to. Checking may take reads, so it is done outside the
+/// commit section, and again for what was applied meanwhile, until nothing was that could matter.
+pub trait Precondition {
+    /// Notes how far things are, for the check that follows (in the commit section): `last` was applied last.
+    fn note(&mut self, last: Timestamp);
+
+    /// Looks at what was applied from the last check up to what was noted, or later.
+    ///
+    /// # Errors
+    /// What the commit is refused with; those of the block store.
+    fn check(&mut self) -> Result<()>;
+
+    /// Whether nothing that could matter was applied after what was noted (in the commit section).
+    fn still_holds(&self) -> bool;
+}
+
+/// How often a precondition is checked. Each check covers what was committed during the one before it.
+const PRECONDITION_ATTEMPTS: u32 = 32;
 
 /// What the commit section guards.
 #[derive(Debug)]
@@ -142,7 +161,13 @@ impl Store {
     /// `DiskFull`, `OutOfMemory`, `Poisoned`, or I/O errors of what had to be loaded: nothing was done then. The
     /// ticket tells what comes later. The transaction's locks are released when the ticket settles; on an error
     /// here they are the caller's to release.
-    pub fn commit(&self, txn: TxnId, writes: &WriteSet, on_apply: Option<OnApply>) -> Result<CommitTicket> {
+    pub fn commit(
+        &self,
+        txn: TxnId,
+        writes: &WriteSet,
+        precondition: Option<&mut dyn Precondition>,
+        on_apply: Option<OnApply>,
+    ) -> Result<CommitTicket> {
         self.check_writable()?;
         let mut body = RecordBody::encode(writes);
         let space = self.journal.reserve(body.len_bytes() + body.trailer_bound())?;
@@ -154,7 +179,7 @@ impl Store {
         let heaps = replacing.map(|part| self.heaps.get_or_create(part.heap)).collect();
         let (outcome, ticket) = CommitOutcome::new();
 
-        let mut section = self.section.lock();
+        let mut section = self.enter_section(precondition)?;
         self.check_writable()?;
         let placement = self.place(&section, &body);
         let end = self.journal.append(body.finish(&placement));
@@ -172,6 +197,23 @@ impl Store {
             self.publisher.on_durable(Ok(durable));
         }
         Ok(ticket)
+    }
+
+    /// Enters the commit section in a state for which the precondition holds.
+    fn enter_section(
+        &self,
+        precondition: Option<&mut dyn Precondition>,
+    ) -> Result<MutexGuard<'_, CommitSection>> {
+        let Some(precondition) = precondition else { return Ok(self.section.lock()) };
+        for _ in 0..PRECONDITION_ATTEMPTS {
+            self.with_section(|section| precondition.note(section.last));
+            precondition.check()?;
+            let section = self.section.lock();
+            if precondition.still_holds() {
+                return Ok(section);
+            }
+        }
+        Err(Error::ReadConflict)
     }
 
     /// Reserves and pins all that applying the record takes.

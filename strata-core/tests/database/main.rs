@@ -2,4 +2,5 @@
 
 mod common;
 mod durability;
+mod serializable;
 mod transactions;

@@ -1,0 +1,249 @@
+//! What a SERIALIZABLE transaction has read, and whether it still holds (ARCHITECTURE.md section 5).
+//!
+//! Each read leaves a *predicate* on its table: all rows; the rows with a key of an index, or between two keys; the rows
+//! that a filter lets through. A read that found nothing leaves one just so. At commit, neither a row that came after the snapshot
+//! nor a row that ended since may match one of them: then the transaction would have read the same at its commit
+//! timestamp, and transactions are serializable in the order of those (backward validation: Kung and Robinson, "On
+//! Optimistic Methods for Concurrency Control", 1981). Transactions that wrote nothing read a snapshot, which is a
+//! prefix of that order, and are not checked.
+//!
+//! Predicates are kept within [`MAX_BYTES`] and [`MAX_FILTERS`] a table; past that the whole table counts as read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::keys::encode_index_key;
+use super::shared::Shared;
+use crate::catalog::TableDef;
+use crate::error::{Error, Result};
+use crate::heap::{Changed, Heap, SegmentView};
+use crate::ids::{HeapId, IndexId, RowId, TableId, Timestamp};
+use crate::row::Datum;
+use crate::txn::Precondition;
+
+/// Bytes of keys that are kept a table.
+const MAX_BYTES: usize = 1 << 20;
+/// What an entry costs beside its bytes, about.
+const ENTRY_BYTES: usize = 48;
+/// Filters and ranges that are kept a table.
+const MAX_FILTERS: usize = 64;
+
+/// A condition on rows that the engine does not know the terms of.
+pub trait RowFilter: Send + Sync {
+    /// Whether the condition may let one of these rows through. Where it cannot be told, it may.
+    fn may_match(&self, segment: &SegmentView, slots: &[u32]) -> bool;
+}
+
+/// Which rows of a table a read depends on.
+pub enum ReadPredicate {
+    /// All.
+    Table,
+    /// Those that a filter lets through.
+    Filter(Arc<dyn RowFilter>),
+    /// Those whose key in an index lies between two bounds.
+    Keys(IndexId, Bound<Vec<u8>>, Bound<Vec<u8>>),
+    /// This one.
+    Row(RowId),
+}
+
+/// Keys of an index between two bounds.
+type KeyRange = (IndexId, Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The reads of a transaction.
+#[derive(Default)]
+pub(super) struct ReadSet {
+    tables: Mutex<BTreeMap<(TableId, HeapId), TableReads>>,
+}
+
+struct TableReads {
+    def: Arc<TableDef>,
+    heap: Arc<Heap>,
+    /// The end of the rows that the snapshot sees.
+    snapshot_end: RowId,
+    whole: bool,
+    bytes: usize,
+    rows: BTreeSet<RowId>,
+    points: BTreeMap<IndexId, BTreeSet<Vec<u8>>>,
+    ranges: Vec<KeyRange>,
+    filters: Vec<Arc<dyn RowFilter>>,
+}
+
+impl ReadSet {
+    /// Adds a read of a table as the transaction's snapshot sees it.
+    pub fn add(&self, def: &Arc<TableDef>, heap: &Arc<Heap>, snapshot: Timestamp, predicate: ReadPredicate) {
+        let mut tables = self.tables.lock();
+        let reads = tables.entry((def.id, def.heap)).or_insert_with(|| TableReads {
+            def: Arc::clone(def),
+            heap: Arc::clone(heap),
+            snapshot_end: heap.visible_end(snapshot),
+            whole: false,
+            bytes: 0,
+            rows: BTreeSet::new(),
+            points: BTreeMap::new(),
+            ranges: Vec::new(),
+            filters: Vec::new(),
+        });
+        reads.add(predicate);
+    }
+}
+
+impl TableReads {
+    fn add(&mut self, predicate: ReadPredicate) {
+        if self.whole {
+            return;
+        }
+        match predicate {
+            ReadPredicate::Table => self.whole = true,
+            ReadPredicate::Filter(filter) => self.filters.push(filter),
+            ReadPredicate::Row(row) => self.bytes += usize::from(self.rows.insert(row)) * ENTRY_BYTES,
+            ReadPredicate::Keys(index, Bound::Included(lower), Bound::Included(upper)) if lower == upper => {
+                let bytes = lower.len() + ENTRY_BYTES;
+                self.bytes += usize::from(self.points.entry(index).or_default().insert(lower)) * bytes;
+            }
+            ReadPredicate::Keys(index, lower, upper) => {
+                let range = (index, lower, upper);
+                if !self.ranges.contains(&range) {
+                    self.bytes += 2 * ENTRY_BYTES + key_bytes(&range.1) + key_bytes(&range.2);
+                    self.ranges.push(range);
+                }
+            }
+        }
+        self.whole |= self.bytes > MAX_BYTES || self.filters.len() + self.ranges.len() > MAX_FILTERS;
+        if self.whole {
+            (self.rows, self.points) = (BTreeSet::new(), BTreeMap::new());
+            (self.ranges, self.filters) = (Vec::new(), Vec::new());
+        }
+    }
+
+    fn matches(&self, changed: &Changed) -> Result<bool> {
+        if self.whole {
+            return Ok(true);
+        }
+        let row = |slot: u32| changed.segment.segment().first_row().offset(slot.into());
+        if changed.slots.iter().any(|slot| self.rows.contains(&row(*slot))) {
+            return Ok(true);
+        }
+        if self.filters.iter().any(|filter| filter.may_match(&changed.segment, &changed.slots)) {
+            return Ok(true);
+        }
+        if self.points.is_empty() && self.ranges.is_empty() {
+            return Ok(false);
+        }
+        for slot in &changed.slots {
+            let values = self.heap.row(row(*slot))?.to_datums(&self.def.schema)?;
+            if self.has_key_of(&values)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn has_key_of(&self, values: &[Datum]) -> Result<bool> {
+        for index in &self.def.indexes {
+            let points = self.points.get(&index.id);
+            let mut ranges = self.ranges.iter().filter(|range| range.0 == index.id).peekable();
+            if points.is_none() && ranges.peek().is_none() {
+                continue;
+            }
+            let mut key = Vec::new();
+            encode_index_key(&self.def, index, values, &mut key)?;
+            if points.is_some_and(|points| points.contains(&key))
+                || ranges.any(|range| is_within(&key, range))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn key_bytes(bound: &Bound<Vec<u8>>) -> usize {
+    match bound {
+        Bound::Included(key) | Bound::Excluded(key) => key.len(),
+        Bound::Unbounded => 0,
+    }
+}
+
+fn is_within(key: &[u8], (_, lower, upper): &KeyRange) -> bool {
+    let above = match lower {
+        Bound::Included(lower) => key >= lower.as_slice(),
+        Bound::Excluded(lower) => key > lower.as_slice(),
+        Bound::Unbounded => true,
+    };
+    above
+        && match upper {
+            Bound::Included(upper) => key <= upper.as_slice(),
+            Bound::Excluded(upper) => key < upper.as_slice(),
+            Bound::Unbounded => true,
+        }
+}
+
+/// The check of a read set against what was committed after the transaction's snapshot, which must be live.
+pub(super) struct ReadCheck<'a> {
+    shared: &'a Shared,
+    tables: Vec<CheckedTable>,
+    /// What was applied up to here has been looked at.
+    checked: Timestamp,
+    noted: Timestamp,
+}
+
+struct CheckedTable {
+    reads: TableReads,
+    checked_end: RowId,
+    noted_end: RowId,
+}
+
+impl<'a> ReadCheck<'a> {
+    /// A check of the reads at `snapshot`. Takes them out of the set.
+    pub fn new(shared: &'a Shared, reads: &ReadSet, snapshot: Timestamp) -> Self {
+        let tables = std::mem::take(&mut *reads.tables.lock());
+        let tables = tables.into_values().map(|reads| {
+            let end = reads.snapshot_end;
+            CheckedTable { reads, checked_end: end, noted_end: end }
+        });
+        Self { shared, tables: tables.collect(), checked: snapshot, noted: snapshot }
+    }
+}
+
+impl Precondition for ReadCheck<'_> {
+    fn note(&mut self, last: Timestamp) {
+        self.noted = last;
+        for table in &mut self.tables {
+            table.noted_end = table.reads.heap.next_row();
+        }
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let catalog = self.shared.catalog.latest();
+        for table in &mut self.tables {
+            let reads = &table.reads;
+            // A table that was dropped, or given a new heap, has lost what was read.
+            if catalog.table(reads.def.id).map(|def| def.heap).ok() != Some(reads.def.heap) {
+                return Err(Error::ReadConflict);
+            }
+            if reads.heap.last_change() > self.checked {
+                let changes = reads.heap.changes(self.checked, table.checked_end, reads.snapshot_end)?;
+                for changed in &changes {
+                    if reads.matches(changed)? {
+                        return Err(Error::ReadConflict);
+                    }
+                }
+            }
+            table.checked_end = table.noted_end;
+        }
+        self.checked = self.noted;
+        Ok(())
+    }
+
+    fn still_holds(&self) -> bool {
+        let catalog = self.shared.catalog.latest();
+        self.tables.iter().all(|table| {
+            let def = &table.reads.def;
+            table.reads.heap.last_change() <= self.checked
+                && catalog.table(def.id).is_ok_and(|newest| newest.heap == def.heap)
+        })
+    }
+}
