@@ -11,11 +11,12 @@ use crate::error::{Error, Result};
 use crate::heap::{Heap, HeapEnv};
 use crate::ids::{LoadId, Lsn, Timestamp};
 use crate::journal::{Journal, JournalOptions};
-use crate::lsm::{IndexTree, LsmOptions};
+use crate::lsm::IndexTree;
 use crate::maintenance::{Maintainer, MaintenanceMode, MaintenanceOptions, MaintenanceThread, Step};
 use crate::manifest::{Manifest, ManifestState};
 use crate::memory::MemoryPool;
-use crate::table::{Isolation, ReadView, Shared, Transaction};
+use crate::sizes::Sizes;
+use crate::table::{BulkSizes, Isolation, ReadView, Shared, Transaction};
 use crate::txn::recovery::{Replayed, replay};
 use crate::txn::{HeapSet, Loads, Store, StoreParts};
 use crate::vfs::{MemVfs, OsVfs, Vfs};
@@ -32,6 +33,8 @@ pub struct Options {
     pub thresholds: Option<MaintenanceOptions>,
     /// Whether commits are synced by a thread of their own (the default), or by [`Database::sync`] only.
     pub sync_thread: bool,
+    /// When storage takes its next form: for tests and simulations.
+    pub sizes: Sizes,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             maintenance: MaintenanceMode::Background,
             thresholds: None,
             sync_thread: true,
+            sizes: Sizes::default(),
         }
     }
 }
@@ -90,7 +94,8 @@ impl Database {
         let lock = vfs.try_lock(&lock_path).map_err(|source| Error::io("lock", &lock_path, source))?;
         let lock = lock.ok_or_else(|| Error::InUse { path: dir.to_owned() })?;
         let pool = MemoryPool::new(options.memory_bytes);
-        let (manifest, state) = Manifest::open(vfs.clone(), &dir.join("manifest"))?;
+        let (manifest, state) =
+            Manifest::open_with(vfs.clone(), &dir.join("manifest"), options.sizes.manifest_growth_bytes)?;
         let blocks = FileBlockStore::open(vfs.as_ref(), dir, FileBlockStoreOptions::default())?;
         for block in state.blocks() {
             blocks.adopt(block)?;
@@ -98,7 +103,7 @@ impl Database {
         let blocks: Arc<dyn BlockStore> = Arc::new(blocks);
         let cache = PageCache::new(blocks.clone(), pool.clone(), CacheOptions::default());
         let env = HeapEnv { cache: cache.clone(), pool: pool.clone() };
-        let heaps = HeapSet::new(env.clone());
+        let heaps = HeapSet::new(env.clone(), options.sizes.segment_bytes);
         for (id, heap) in &state.heaps {
             heaps.insert(Heap::open(*id, env.clone(), heap)?);
         }
@@ -109,14 +114,18 @@ impl Database {
             cache.clone(),
             &state.sstables,
             state.counters.next_sstable_sequence,
-            LsmOptions::default(),
+            options.sizes.index.clone(),
         )?;
         let (journal, records) = Journal::open(
             vfs,
             &dir.join("journal"),
             state.journal_start,
             state.journal_lsn,
-            JournalOptions { pool: Some(pool.clone()), ..JournalOptions::default() },
+            JournalOptions {
+                segment_bytes: options.sizes.journal_file_bytes,
+                pool: Some(pool.clone()),
+                ..JournalOptions::default()
+            },
         )?;
         let last_commit = state.counters.last_commit;
         let store = Store::new(StoreParts { pool, cache, heaps, tree, journal, manifest, last_commit });
@@ -125,7 +134,8 @@ impl Database {
         let catalog = load_catalog(&store)?;
         let next_load =
             LoadId::new(state.counters.next_load.max(replayed.last_load.map_or(0, |load| load.get() + 1)));
-        let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load, lock));
+        let bulk = BulkSizes { rows: options.sizes.bulk_rows, segment_bytes: options.sizes.segment_bytes };
+        let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load, bulk, lock));
         if options.sync_thread {
             let publisher = shared.store.publisher().clone();
             shared

@@ -19,12 +19,14 @@ pub mod maintenance;
 pub mod manifest;
 pub mod memory;
 pub mod row;
+mod sizes;
 pub mod table;
 pub mod txn;
 pub mod vfs;
 
 pub use database::{Database, DatabaseStats, Options};
 pub use error::{Error, ErrorKind, Result};
+pub use sizes::Sizes;
 
 /// The README's example, as a test.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. `check` and `database` are the facade over all of them.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "ids",
     "error",
     "codec",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 18] = [
     "catalog",
     "table",
     "maintenance",
+    "sizes",
     "database",
     "check",
 ];

@@ -30,9 +30,6 @@ use crate::error::Result;
 use crate::ids::{HeapId, SegmentId};
 use crate::table::Shared;
 
-/// How full the last segment of a heap must be for VACUUM to seal it: an eighth, or blocks would be short.
-const TAIL_SLOTS: u32 = 8_192;
-
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -120,7 +117,7 @@ impl Maintainer {
     fn seal_tails(&self) {
         let store = &self.shared.store;
         for heap in store.heaps.all() {
-            store.with_section(|_| heap.seal_tail(TAIL_SLOTS));
+            store.with_section(|_| heap.seal_tail(self.options.tail_slots));
         }
     }
 

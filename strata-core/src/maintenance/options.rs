@@ -19,6 +19,8 @@ pub struct MaintenanceOptions {
     pub journal_bytes: u64,
     /// Whether sealed segments are frozen as soon as there is time.
     pub freeze_idle_segments: bool,
+    /// How full the last segment of a heap must be, in slots, for VACUUM to seal it.
+    pub tail_slots: u32,
 }
 
 impl MaintenanceOptions {
@@ -28,6 +30,8 @@ impl MaintenanceOptions {
             memtable_bytes: (memory_bytes / 16).clamp(1 << 20, 64 << 20),
             journal_bytes: (memory_bytes as u64 / 4).clamp(16 << 20, 256 << 20),
             freeze_idle_segments: true,
+            // An eighth of a segment, or blocks would be short.
+            tail_slots: 8_192,
         }
     }
 }

@@ -40,4 +40,4 @@ mod tests;
 
 pub use edit::{Counters, Edit, HotPageMeta, SegmentImage, SsTableMeta};
 pub use state::{HeapState, ManifestState, SegmentState};
-pub use store::Manifest;
+pub use store::{Manifest, REWRITE_BYTES};

@@ -16,7 +16,7 @@ use crate::manifest::state::ManifestState;
 use crate::vfs::Vfs;
 
 /// A file is rewritten when it has grown by this and by the length of its snapshot.
-const REWRITE_BYTES: u64 = 4 << 20;
+pub const REWRITE_BYTES: u64 = 4 << 20;
 
 /// The manifest of an open database. See the module doc.
 #[derive(Debug)]
@@ -46,11 +46,8 @@ impl Manifest {
         Self::open_with(vfs, dir, REWRITE_BYTES)
     }
 
-    pub(super) fn open_with(
-        vfs: Arc<dyn Vfs>,
-        dir: &Path,
-        rewrite_bytes: u64,
-    ) -> Result<(Self, ManifestState)> {
+    /// As [`open`](Self::open); a file is rewritten when it has grown by `rewrite_bytes` and by the length of its snapshot.
+    pub fn open_with(vfs: Arc<dyn Vfs>, dir: &Path, rewrite_bytes: u64) -> Result<(Self, ManifestState)> {
         vfs.create_dir_all(dir).map_err(|source| Error::io("create folder", dir, source))?;
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             vfs.sync_dir(parent).map_err(|source| Error::io("sync folder", parent, source))?;

@@ -3,7 +3,7 @@
 //! Blocks and files hold *ordinals relative to the load* (`segment << 16 | slot`, from 0); the commit adopts them at
 //! a segment boundary and adds the base. The load holds `ShareRowExclusive` on the table, so that no other writer
 //! of it is in flight and its uniqueness check, made against the newest version of each key, holds at commit.
-//! Loads of less than [`MIN_ROWS`] go in as ordinary rows.
+//! Loads of less than [`MIN_ROWS`] (see [`BulkSizes`]) go in as ordinary rows.
 //!
 //! Memory stays bounded: a segment of rows, a run of keys for each index.
 //!
@@ -36,8 +36,15 @@ use crate::txn::{BulkPart, TableLockMode, WriteSet};
 pub const MIN_ROWS: usize = 16_384;
 /// Rows that are inserted one by one before others have a turn.
 const ROWS_BETWEEN_YIELDS: usize = 256;
-/// A segment ends early at so many bytes of Arrow data.
-const SEGMENT_BYTES: usize = 64 << 20;
+
+/// Sizes at which a load takes its next form.
+#[derive(Clone, Copy, Debug)]
+pub struct BulkSizes {
+    /// Loads of fewer rows take the row path.
+    pub rows: usize,
+    /// A segment ends early at so many bytes of Arrow data.
+    pub segment_bytes: u64,
+}
 
 /// A bulk load in progress. Dropped before [`finish`](Self::finish), it leaves nothing behind.
 pub struct BulkLoad<'t> {
@@ -240,7 +247,8 @@ impl BulkWriter {
             self.pending.push(slice.columns().to_vec());
             self.pending_rows += rows;
             offset += rows;
-            if self.pending_rows == SLOTS_PER_SEGMENT as usize || self.pending_bytes.bytes() >= SEGMENT_BYTES
+            if self.pending_rows == SLOTS_PER_SEGMENT as usize
+                || self.pending_bytes.bytes() as u64 >= self.shared.bulk.segment_bytes
             {
                 self.write_segment()?;
             }
@@ -272,7 +280,7 @@ impl BulkWriter {
     /// # Errors
     /// As [`append`](Self::append), and `DuplicateKey` against the table.
     pub fn seal(mut self) -> Result<SealedLoad> {
-        let form = if self.blocks.is_empty() && self.pending_rows < MIN_ROWS {
+        let form = if self.blocks.is_empty() && self.pending_rows < self.shared.bulk.rows {
             Sealed::Rows(std::mem::take(&mut self.pending))
         } else {
             Sealed::Part(Some(self.seal_part()?))

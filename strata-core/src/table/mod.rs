@@ -21,7 +21,7 @@ mod shared;
 mod transaction;
 mod view;
 
-pub use bulk::{BulkLoad, BulkWriter, MIN_ROWS as MIN_BULK_ROWS, SealedLoad};
+pub use bulk::{BulkLoad, BulkSizes, BulkWriter, MIN_ROWS as MIN_BULK_ROWS, SealedLoad};
 pub use index_scan::IndexScan;
 pub use keys::{MAX_KEY_BYTES, decode_index_key, encode_index_key, index_keys};
 pub use read_set::{ReadPredicate, RowFilter};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bulk::BulkSizes;
 use super::view::ReadView;
 use crate::catalog::CatalogStore;
 use crate::ids::{LoadId, TxnId};
@@ -15,6 +16,8 @@ pub struct Shared {
     pub store: Store,
     /// The catalogs by snapshot.
     pub catalog: CatalogStore,
+    /// When bulk loads take which form.
+    pub bulk: BulkSizes,
     next_txn: AtomicU64,
     next_load: AtomicU64,
     /// Held for as long as anything may write to the database's files; dropped after the store.
@@ -23,10 +26,17 @@ pub struct Shared {
 
 impl Shared {
     /// Puts a recovered store and its catalog together.
-    pub fn new(store: Store, catalog: CatalogStore, next_load: LoadId, lock: Box<dyn Lock>) -> Self {
+    pub fn new(
+        store: Store,
+        catalog: CatalogStore,
+        next_load: LoadId,
+        bulk: BulkSizes,
+        lock: Box<dyn Lock>,
+    ) -> Self {
         Self {
             store,
             catalog,
+            bulk,
             next_txn: AtomicU64::new(1),
             next_load: AtomicU64::new(next_load.get()),
             _lock: lock,

@@ -11,13 +11,14 @@ use crate::ids::HeapId;
 /// The heaps there are. Its lock is a leaf, held only to look one up or to add one.
 pub struct HeapSet {
     env: HeapEnv,
+    segment_bytes: u64,
     heaps: RwLock<BTreeMap<HeapId, Arc<Heap>>>,
 }
 
 impl HeapSet {
-    /// No heaps yet.
-    pub fn new(env: HeapEnv) -> Self {
-        Self { env, heaps: RwLock::new(BTreeMap::new()) }
+    /// No heaps yet. Their segments take no more rows after so many row bytes.
+    pub fn new(env: HeapEnv, segment_bytes: u64) -> Self {
+        Self { env, segment_bytes, heaps: RwLock::new(BTreeMap::new()) }
     }
 
     /// The heap of this id.
@@ -30,11 +31,13 @@ impl HeapSet {
         if let Some(heap) = self.get(id) {
             return heap;
         }
-        self.heaps.write().entry(id).or_insert_with(|| Arc::new(Heap::create(id, self.env.clone()))).clone()
+        let create = || Heap::create(id, self.env.clone()).with_segment_bytes(self.segment_bytes);
+        self.heaps.write().entry(id).or_insert_with(|| Arc::new(create())).clone()
     }
 
     /// Adds a heap that was opened from the manifest.
     pub fn insert(&self, heap: Heap) {
+        let heap = heap.with_segment_bytes(self.segment_bytes);
         self.heaps.write().insert(heap.id(), Arc::new(heap));
     }
 

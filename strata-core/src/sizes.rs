@@ -1,0 +1,35 @@
+//! The sizes at which storage takes its next form.
+
+use crate::heap::SEGMENT_BYTES;
+use crate::journal::JournalOptions;
+use crate::lsm::LsmOptions;
+use crate::manifest::REWRITE_BYTES;
+use crate::table::MIN_BULK_ROWS;
+
+/// Sizes at which files, segments and loads take their next form. Small ones take a small database through every
+/// form there is: for tests and simulations. A database may be opened with others than it was written with.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// Row bytes at which a segment takes no more rows; of a bulk load, bytes of Arrow data.
+    pub segment_bytes: u64,
+    /// Bulk loads of fewer rows go in as ordinary ones.
+    pub bulk_rows: usize,
+    /// Length of a file of the journal, in bytes.
+    pub journal_file_bytes: u64,
+    /// By how many bytes the manifest grows before it is rewritten.
+    pub manifest_growth_bytes: u64,
+    /// Of the index.
+    pub index: LsmOptions,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            bulk_rows: MIN_BULK_ROWS,
+            journal_file_bytes: JournalOptions::default().segment_bytes,
+            manifest_growth_bytes: REWRITE_BYTES,
+            index: LsmOptions::default(),
+        }
+    }
+}
