@@ -14,7 +14,7 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Constraint, Constraints, DFSchema};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::split_conjunction;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 use strata_core::catalog::TableDef;
 use strata_core::ids::{RowId, SchemaVersion, TableId};
@@ -23,7 +23,7 @@ use strata_core::table::ReadView;
 
 use crate::postgres::types::PgType;
 use crate::scalar::engine_error;
-use crate::scan::{ColumnSource, ScanRequest, ScanSource, StrataScanExec};
+use crate::scan::{ColumnSource, ScanRequest, ScanSource, StrataScanExec, read_predicate};
 use crate::session::CancelHandle;
 
 /// The name of the column that DML targets have as their last.
@@ -126,8 +126,8 @@ impl StrataTable {
         (*table == self.id).then(|| Arc::clone(rows))
     }
 
-    /// What the statement reads of the table.
-    fn open(&self, state: &dyn Session) -> Result<ScanSource> {
+    /// What the statement reads of the table: the rows that pass all `conditions`.
+    fn open(&self, state: &dyn Session, conditions: &[Arc<dyn PhysicalExpr>]) -> Result<ScanSource> {
         let context = state.config().get_extension::<StatementContext>().ok_or_else(|| {
             DataFusionError::Internal(format!("table {} is scanned outside of a statement", self.name))
         })?;
@@ -135,6 +135,12 @@ impl StrataTable {
         if table.def().schema.version != self.version {
             return Err(DataFusionError::Internal(format!("the plan of table {} is out of date", self.name)));
         }
+        let table = if table.is_tracked() {
+            let predicate = read_predicate(&table, &self.schema, &self.columns, conditions)?;
+            table.declare(predicate)
+        } else {
+            table
+        };
         ScanSource::new(table, Arc::clone(&self.schema), Arc::clone(&self.columns), context.cancel.clone())
     }
 }
@@ -192,7 +198,7 @@ impl TableProvider for StrataTable {
             conditions.extend(split_conjunction(&filter).into_iter().map(Arc::clone));
         }
         let request = ScanRequest {
-            source: Arc::new(self.open(state)?),
+            source: Arc::new(self.open(state, &conditions)?),
             projection: projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect()),
             filters: conditions,
             fetch: limit,

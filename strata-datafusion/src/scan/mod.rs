@@ -6,6 +6,7 @@
 //! | `source` | the table as the statement sees it: segments, own rows, columns to arrays |
 //! | `filters` | which filters the scan takes, and how they are evaluated |
 //! | `index` | rows by an index, where filters pin or narrow its leading columns |
+//! | `predicate` | which rows a SERIALIZABLE transaction's scan depends on |
 //! | `queue` | the work, cut into morsels, and who does which |
 //! | `rows` | from a selection of slots to the rows that pass: late materialisation |
 //! | `stream` | one partition: morsels in, batches of 8,192 rows out |
@@ -30,6 +31,7 @@ mod estimate;
 mod exec;
 pub(crate) mod filters;
 mod index;
+mod predicate;
 mod queue;
 mod rows;
 mod source;
@@ -37,6 +39,7 @@ mod stream;
 
 pub(crate) use exec::ScanRequest;
 pub use exec::StrataScanExec;
+pub(crate) use predicate::read_predicate;
 pub(crate) use source::{ColumnSource, ScanSource};
 #[cfg(test)]
 mod tests;

@@ -169,21 +169,7 @@ impl ScanSource {
         selection: &Selection,
     ) -> Result<Vec<ArrayRef>> {
         let sources = columns.iter().map(|column| self.source_of(*column)).collect::<Result<Vec<_>>>()?;
-        let stored: Vec<ColumnId> = sources
-            .iter()
-            .filter_map(|source| match source {
-                ColumnSource::Stored(id) => Some(*id),
-                ColumnSource::RowId => None,
-            })
-            .collect();
-        let mut arrays = segment.read(self.stored(), &stored, selection).map_err(engine_error)?.into_iter();
-        let arrays = sources.iter().map(|source| match source {
-            ColumnSource::Stored(_) => arrays
-                .next()
-                .ok_or_else(|| DataFusionError::Internal("a segment gave too few columns".into())),
-            ColumnSource::RowId => Ok(row_ids(segment.segment().first_row(), selection)),
-        });
-        arrays.collect()
+        read_columns(segment, self.stored(), &sources, selection)
     }
 
     fn read_own(&self, rows: &[OwnRow], columns: &[usize], selection: &Selection) -> Result<Vec<ArrayRef>> {
@@ -255,6 +241,30 @@ impl ScanSource {
             other => other.primitive_width().unwrap_or(16),
         }
     }
+}
+
+/// The values of columns for the selected rows of a segment.
+pub(super) fn read_columns(
+    segment: &SegmentView,
+    schema: &Schema,
+    sources: &[ColumnSource],
+    selection: &Selection,
+) -> Result<Vec<ArrayRef>> {
+    let stored: Vec<ColumnId> = sources
+        .iter()
+        .filter_map(|source| match source {
+            ColumnSource::Stored(id) => Some(*id),
+            ColumnSource::RowId => None,
+        })
+        .collect();
+    let mut arrays = segment.read(schema, &stored, selection).map_err(engine_error)?.into_iter();
+    let arrays = sources.iter().map(|source| match source {
+        ColumnSource::Stored(_) => {
+            arrays.next().ok_or_else(|| DataFusionError::Internal("a segment gave too few columns".into()))
+        }
+        ColumnSource::RowId => Ok(row_ids(segment.segment().first_row(), selection)),
+    });
+    arrays.collect()
 }
 
 fn no_column(place: usize) -> DataFusionError {

@@ -280,6 +280,7 @@ impl Session {
     fn default_modes(&self) -> (Isolation, bool) {
         let isolation = match self.settings.get("default_transaction_isolation") {
             "repeatable read" => Isolation::RepeatableRead,
+            "serializable" => Isolation::Serializable,
             _ => Isolation::ReadCommitted,
         };
         (isolation, self.settings.get("default_transaction_read_only") == "on")

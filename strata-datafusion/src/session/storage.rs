@@ -22,6 +22,8 @@ pub enum Isolation {
     ReadCommitted,
     /// One snapshot for the transaction.
     RepeatableRead,
+    /// As if transactions ran one after another.
+    Serializable,
 }
 
 impl Isolation {
@@ -30,6 +32,7 @@ impl Isolation {
         match self {
             Self::ReadCommitted => "read committed",
             Self::RepeatableRead => "repeatable read",
+            Self::Serializable => "serializable",
         }
     }
 }
@@ -45,6 +48,7 @@ impl EngineTransaction {
         let isolation = match isolation {
             Isolation::ReadCommitted => table::Isolation::ReadCommitted,
             Isolation::RepeatableRead => table::Isolation::RepeatableRead,
+            Isolation::Serializable => table::Isolation::Serializable,
         };
         Ok(Self { inner: database.begin(isolation)? })
     }

@@ -379,9 +379,10 @@ fn read_modes(modes: &[TransactionMode], current: (Isolation, bool)) -> SqlResul
                         Isolation::ReadCommitted
                     }
                     TransactionIsolationLevel::RepeatableRead => Isolation::RepeatableRead,
-                    TransactionIsolationLevel::Serializable | TransactionIsolationLevel::Snapshot => {
-                        return Err(SqlError::unsupported(format!("{level} transactions are not supported"))
-                            .with_hint("REPEATABLE READ is the highest isolation level that there is."));
+                    TransactionIsolationLevel::Serializable => Isolation::Serializable,
+                    TransactionIsolationLevel::Snapshot => {
+                        return Err(SqlError::unsupported("SNAPSHOT transactions are not supported")
+                            .with_hint("REPEATABLE READ is what other systems call so."));
                     }
                 };
             }

@@ -42,7 +42,7 @@ impl Scan<'_> {
 
     /// How many rows a table has.
     pub(crate) fn row_count(&self, table: &TableDef) -> u64 {
-        self.view.and_then(|view| view.table(table.id).ok()).map_or(0, |view| view.row_count())
+        self.view.and_then(|view| view.table(table.id).ok()).map_or(0, |view| view.untracked().row_count())
     }
 }
 

@@ -51,7 +51,7 @@ parameters![
     (
         "default_transaction_isolation",
         "read committed",
-        Kind::OneOf(&["read committed", "repeatable read", "read uncommitted"]),
+        Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted"]),
         false,
         "The isolation level of new transactions."
     ),
@@ -113,7 +113,7 @@ parameters![
     (
         "transaction_isolation",
         "read committed",
-        Kind::OneOf(&["read committed", "repeatable read", "read uncommitted"]),
+        Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted"]),
         false,
         "The isolation level of the transaction."
     ),

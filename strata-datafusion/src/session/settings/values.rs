@@ -111,9 +111,6 @@ impl Definition {
             },
             Kind::OneOf(choices) => {
                 let lower = value.trim().to_ascii_lowercase();
-                if self.name.ends_with("transaction_isolation") && lower == "serializable" {
-                    return Err(SqlError::unsupported("SERIALIZABLE transactions are not supported"));
-                }
                 // Those with on and off take other spellings of them.
                 let spelled = match parse_bool(&lower) {
                     Some(true) if choices.contains(&"on") => "on".to_owned(),
