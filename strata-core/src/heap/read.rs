@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::segment::{ColumnImage, Image, SegmentEntry};
 use super::{Heap, Mark, Marks, SegmentView, StoredRow};
+use crate::block::BlockHandle;
 use crate::cache::Access;
 use crate::error::{Error, Result};
-use crate::ids::{BlockId, RowId, SegmentId, Timestamp};
+use crate::ids::{RowId, SegmentId, Timestamp};
 
 impl Heap {
     /// The RowId below which a snapshot sees the inserts.
@@ -90,8 +91,8 @@ impl Heap {
     }
 
     /// A column block that no commit has adopted yet, for the transaction that wrote it: all of its rows are live.
-    pub fn unadopted_segment(&self, segment: SegmentId, block: BlockId, slots: u32) -> SegmentView {
-        let image = ColumnImage::new(self.env.clone(), self.handle(block), slots, slots);
+    pub fn unadopted_segment(&self, segment: SegmentId, block: Arc<BlockHandle>, slots: u32) -> SegmentView {
+        let image = ColumnImage::new(self.env.clone(), block, slots, slots);
         let marks = Arc::new(Marks::new(self.id, segment, None, 0));
         let entry = SegmentEntry { id: segment, image: Image::Column(Arc::new(image)), marks };
         SegmentView::new(self.env.clone(), Arc::new(entry), slots, Timestamp::new(u64::MAX))

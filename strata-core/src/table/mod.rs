@@ -7,6 +7,7 @@
 //! | `index_scan` | rows in key order |
 //! | `read_set` | what a SERIALIZABLE transaction has read |
 //! | `transaction` | writes, locks, DDL, commit |
+//! | `savepoint` | going back within a transaction |
 //! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
 //! | `index_build` | CREATE INDEX |
 
@@ -17,6 +18,7 @@ mod key_sorter;
 mod keys;
 mod read_set;
 mod row;
+mod savepoint;
 mod shared;
 mod transaction;
 mod view;
@@ -26,6 +28,7 @@ pub use index_scan::IndexScan;
 pub use keys::{MAX_KEY_BYTES, decode_index_key, encode_index_key, index_keys};
 pub use read_set::{ReadPredicate, RowFilter};
 pub use row::TableRow;
+pub use savepoint::Savepoint;
 pub use shared::Shared;
 pub use transaction::{Isolation, Locked, Transaction};
 pub use view::{ReadView, TableView};

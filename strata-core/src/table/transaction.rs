@@ -16,9 +16,9 @@ use parking_lot::RwLock;
 
 use super::keys::{encode_index_key, index_keys};
 use super::read_set::{ReadCheck, ReadPredicate, ReadSet};
+use super::savepoint::Timeline;
 use super::shared::Shared;
 use super::view::{OwnWrites, ReadView, TableView};
-use crate::block::ReleaseBlock;
 use crate::catalog::system::SystemTable;
 use crate::catalog::{Catalog, CatalogRows, IndexDef, TableDef, read_system_table};
 use crate::error::{Error, Result};
@@ -59,15 +59,17 @@ pub struct Transaction {
     id: TxnId,
     isolation: Isolation,
     snapshot: RwLock<Option<Snapshot>>,
-    writes: Arc<RwLock<WriteSet>>,
+    pub(super) writes: Arc<RwLock<WriteSet>>,
     /// What was read, where the level is SERIALIZABLE.
     reads: Option<Arc<ReadSet>>,
-    ddl: Option<PrivateCatalog>,
+    pub(super) ddl: Option<PrivateCatalog>,
+    pub(super) timeline: Timeline,
     finished: bool,
 }
 
-#[derive(Debug)]
-struct PrivateCatalog {
+/// The catalog that DDL began from, and what it has made of it.
+#[derive(Clone, Debug)]
+pub(super) struct PrivateCatalog {
     base: Arc<Catalog>,
     changed: Arc<Catalog>,
 }
@@ -77,8 +79,8 @@ impl Transaction {
         let writes = Arc::new(RwLock::new(WriteSet::new(&shared.store.pool)?));
         let id = shared.next_txn();
         let reads = (isolation == Isolation::Serializable).then(Arc::default);
-        let snapshot = RwLock::new(None);
-        Ok(Self { shared, id, isolation, snapshot, writes, reads, ddl: None, finished: false })
+        let (snapshot, timeline) = (RwLock::new(None), Timeline::default());
+        Ok(Self { shared, id, isolation, snapshot, writes, reads, ddl: None, timeline, finished: false })
     }
 
     /// Its number in this process.
@@ -110,21 +112,19 @@ impl Transaction {
 
     fn view_at(&self, snapshot: Snapshot, reads: Option<Arc<ReadSet>>) -> ReadView {
         let writes = self.writes.read();
-        let own = (!writes.is_empty())
-            .then(|| OwnWrites { writes: self.writes.clone(), position: writes.position() });
+        let own = (!writes.is_empty()).then(|| OwnWrites {
+            writes: self.writes.clone(),
+            position: writes.position(),
+            _token: self.timeline.view(),
+        });
         drop(writes);
         let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
         ReadView::new(self.shared.clone(), snapshot, own, reads, catalog)
     }
 
-    /// How many writes there are: where a savepoint or a statement begins.
+    /// How many writes there were: where a savepoint or a statement begins.
     pub fn position(&self) -> u64 {
         self.writes.read().position()
-    }
-
-    /// Undoes the writes since `position`; locks stay held. DDL is not undone by it.
-    pub fn rollback_to(&self, position: u64) {
-        self.writes.write().rollback_to(position);
     }
 
     /// Whether a commit would change nothing.
@@ -304,6 +304,7 @@ impl Transaction {
 
     /// Adopts a bulk load's blocks and index files at commit.
     pub(super) fn add_load(&self, part: BulkPart) {
+        let part = part.hold(&self.shared.store.cache);
         self.writes.write().add_load(part);
     }
 
@@ -336,7 +337,7 @@ impl Transaction {
         let heap = self.newest_catalog().table(id).ok().map(|table| table.heap);
         self.change_catalog(|catalog| catalog.drop_relation(id)).await?;
         if let Some(heap) = heap {
-            self.writes.write().forget_heap(heap);
+            self.writes.write().give_up_heap(heap);
         }
         Ok(())
     }
@@ -345,7 +346,7 @@ impl Transaction {
     pub async fn truncate(&mut self, table: TableId) -> Result<()> {
         let heap = self.newest_catalog().table(table)?.heap;
         self.change_catalog(|catalog| catalog.truncate(table)).await?;
-        self.writes.write().forget_heap(heap);
+        self.writes.write().give_up_heap(heap);
         Ok(())
     }
 
@@ -364,6 +365,7 @@ impl Transaction {
         drop(check);
         // From here on the commit pipeline releases the locks.
         self.finished = true;
+        self.writes.read().discard_given_up();
         Ok(ticket)
     }
 
@@ -413,12 +415,7 @@ impl Drop for Transaction {
         if self.finished {
             return;
         }
-        for load in self.writes.read().loads() {
-            let blocks = load.blocks.iter().map(|(block, _)| *block);
-            for block in blocks.chain(load.tables.iter().map(|table| table.block)) {
-                self.shared.store.cache.release(block);
-            }
-        }
+        self.writes.read().discard_loads();
         self.shared.store.locks.release_all(self.id);
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use super::index_scan::IndexScan;
 use super::read_set::{ReadPredicate, ReadSet};
 use super::row::TableRow;
+use super::savepoint::ViewToken;
 use super::shared::Shared;
 use crate::catalog::{Catalog, TableDef};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct ReadView {
 pub(super) struct OwnWrites {
     pub(super) writes: Arc<RwLock<WriteSet>>,
     pub(super) position: u64,
+    /// Tells the transaction that there is a reader.
+    pub(super) _token: ViewToken,
 }
 
 impl ReadView {
@@ -176,8 +179,9 @@ impl TableView {
             let mut place = 0;
             for load in writes.loads() {
                 if load.heap == self.def.heap && load.is_visible(own.position) {
-                    for (block, slots) in &load.blocks {
-                        segments.push(self.heap.unadopted_segment(own_load_segment(place), *block, *slots));
+                    for (block, slots) in load.segments() {
+                        let segment = own_load_segment(place);
+                        segments.push(self.heap.unadopted_segment(segment, block.clone(), slots));
                         place += 1;
                     }
                 }

@@ -57,10 +57,11 @@ pub struct Placement {
 impl RecordBody {
     /// Encodes a write set.
     pub fn encode(writes: &WriteSet) -> Self {
-        let mut body = Self { bytes: vec![FORMAT], sections: Vec::new(), loads: writes.loads().to_vec() };
+        let loads = writes.final_loads().cloned().collect();
+        let mut body = Self { bytes: vec![FORMAT], sections: Vec::new(), loads };
         let count_at = body.bytes.len();
         put_u32(&mut body.bytes, 0);
-        for (heap, heap_writes) in writes.heaps() {
+        for (heap, heap_writes) in writes.final_heaps() {
             body.push_section(heap, heap_writes);
         }
         let count = u32::try_from(body.sections.len()).expect("fewer heaps than 2^32");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::{ColumnId, RowId, TableId};
@@ -146,4 +147,17 @@ pub fn scan(db: &Database, table: TableId) -> Vec<(i64, i64)> {
 pub fn assert_clean(db: &Database) {
     let report = db.check();
     assert!(report.is_clean(), "{:#?}", report.problems);
+}
+
+/// Rows of the accounts table as a bulk load takes them.
+pub fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
+    let balances: Int64Array = ids.clone().map(|id| id % 1_000).collect();
+    let notes: StringViewArray = ids.clone().map(|id| Some(format!("loaded {id}"))).collect();
+    let ids: Int64Array = ids.collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(ids) as ArrayRef, true),
+        ("balance", Arc::new(balances) as ArrayRef, true),
+        ("note", Arc::new(notes) as ArrayRef, true),
+    ])
+    .expect("columns fit")
 }

@@ -3,25 +3,12 @@
 use std::sync::Arc;
 
 use crate::common::*;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use strata_core::ids::TableId;
 use strata_core::maintenance::Step;
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
 use strata_core::vfs::{MemVfs, SeededRandom};
 use strata_core::{Database, Error};
-
-fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
-    let balances: Int64Array = ids.clone().map(|id| id % 1_000).collect();
-    let notes: StringViewArray = ids.clone().map(|id| Some(format!("loaded {id}"))).collect();
-    let ids: Int64Array = ids.collect();
-    RecordBatch::try_from_iter_with_nullable([
-        ("id", Arc::new(ids) as ArrayRef, true),
-        ("balance", Arc::new(balances) as ArrayRef, true),
-        ("note", Arc::new(notes) as ArrayRef, true),
-    ])
-    .expect("columns fit")
-}
 
 fn load(db: &Database, table: TableId, ids: std::ops::Range<i64>) -> Result<u64, Error> {
     let txn = db.begin(Isolation::ReadCommitted)?;

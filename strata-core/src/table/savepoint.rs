@@ -1,0 +1,116 @@
+//! Savepoints: places in a transaction that it can go back to.
+//!
+//! Going back undoes what was written, loaded in bulk and changed in the catalog since. The snapshot of REPEATABLE READ stays, what
+//! SERIALIZABLE has read stays read, and the savepoint stays; those that were made after it are gone.
+//!
+//! **Views.** One that was taken before the savepoint is not disturbed: it reads a prefix of the writes that stays. One that was taken
+//! after it goes on showing what it showed, undone or not: where there is such a view, the transaction leaves it the write set and
+//! goes on with a copy.
+
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+
+use parking_lot::RwLock;
+
+use super::transaction::{PrivateCatalog, Transaction};
+use crate::error::{Error, Result};
+use crate::ids::TxnId;
+
+/// A place in a transaction. See the module.
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    transaction: TxnId,
+    serial: u64,
+    position: u64,
+    ddl: Option<PrivateCatalog>,
+}
+
+impl Transaction {
+    /// Marks this place, for [`rollback_to`](Self::rollback_to). Dropping it is all that it takes to give it up.
+    pub fn savepoint(&mut self) -> Savepoint {
+        Savepoint {
+            transaction: self.id(),
+            serial: self.timeline.mark(),
+            position: self.position(),
+            ddl: self.ddl.clone(),
+        }
+    }
+
+    /// Undoes all that was done since the savepoint was made. It can be gone back to again.
+    ///
+    /// # Errors
+    /// `Invalid` for a savepoint of another transaction, and for one that was made after another that the transaction has gone back
+    /// to. Nothing is done then.
+    pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        if savepoint.transaction != self.id() {
+            return Err(Error::Invalid("a savepoint belongs to another transaction".into()));
+        }
+        if self.timeline.has_ended(savepoint.serial) {
+            return Err(Error::Invalid("the savepoint is gone: one before it was gone back to".into()));
+        }
+        if self.timeline.go_back(savepoint.serial) {
+            let copy = self.writes().write().copy(&self.shared().store.pool);
+            self.writes = Arc::new(RwLock::new(copy));
+        }
+        self.writes().write().rollback_to(savepoint.position);
+        self.ddl.clone_from(&savepoint.ddl);
+        Ok(())
+    }
+}
+
+/// Held by a view that reads own writes.
+pub(super) type ViewToken = Arc<()>;
+
+/// The savepoints of a transaction, and the views taken between them.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    /// What the next savepoint is called.
+    next: u64,
+    /// Savepoints that going back to an earlier one has ended, ascending.
+    ended: Vec<Range<u64>>,
+    /// The last savepoint, and what views taken since hold.
+    last: u64,
+    views: ViewToken,
+    /// The same of earlier savepoints, ascending, as long as a view is left.
+    earlier: Vec<(u64, Weak<()>)>,
+}
+
+impl Timeline {
+    /// What a view holds that is taken now.
+    pub(super) fn view(&self) -> ViewToken {
+        self.views.clone()
+    }
+
+    fn mark(&mut self) -> u64 {
+        let views = Arc::downgrade(&std::mem::take(&mut self.views));
+        self.earlier.push((self.last, views));
+        self.earlier.retain(|(_, views)| views.strong_count() > 0);
+        self.next += 1;
+        self.last = self.next;
+        self.last
+    }
+
+    fn has_ended(&self, serial: u64) -> bool {
+        let place = self.ended.partition_point(|ended| ended.end <= serial);
+        self.ended.get(place).is_some_and(|ended| ended.contains(&serial))
+    }
+
+    /// Ends the savepoints after this one; `true` where a view was taken since it was made, and is still there.
+    fn go_back(&mut self, serial: u64) -> bool {
+        let later = self.ended.partition_point(|ended| ended.start <= serial);
+        self.ended.truncate(later);
+        if serial < self.next {
+            self.ended.push(serial + 1..self.next + 1);
+        }
+        let first = self.earlier.partition_point(|(since, _)| *since < serial);
+        let mut later = self.earlier.iter().skip(first);
+        let has_views =
+            Arc::strong_count(&self.views) > 1 || later.any(|(_, views)| views.strong_count() > 0);
+        if has_views {
+            // All views there are have the writes as they were to themselves.
+            self.views = ViewToken::default();
+            self.earlier.clear();
+        }
+        has_views
+    }
+}

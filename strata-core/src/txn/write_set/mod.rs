@@ -1,0 +1,185 @@
+//! What a transaction has written and not committed: a log with positions.
+//!
+//! Each write has a position, counted from 0 over the whole transaction and never given twice. A statement, and an open cursor, reads
+//! the *prefix* of writes made before it began: so an UPDATE never meets the rows that it writes itself (no
+//! Halloween problem).
+//!
+//! An own row has a *provisional* RowId, its ordinal among the transaction's rows of that heap, which sorts above
+//! all real ones. Own rows that the transaction deletes again never reach the heap.
+//!
+//! **Savepoints.** [`WriteSet::rollback_to`] cuts the log at a position, at a cost of what it undoes. Readers of the writes before
+//! that position are not disturbed. Those that began later would miss what is undone, and take the ordinals that are used again
+//! for the rows before: they are left a set of their own ([`WriteSet::copy`]).
+//!
+//! **Heaps given up.** TRUNCATE and DROP only note that a heap's writes are not to be committed, since a savepoint may bring them back.
+//!
+//! | module | what |
+//! |---|---|
+//! | `heap_writes` | one heap's rows, marks and keys, and how they are undone |
+//! | `load` | what a bulk load leaves for the commit to adopt |
+
+mod heap_writes;
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use heap_writes::{HeapWrites, OwnRow};
+pub use load::BulkPart;
+
+use crate::error::Result;
+use crate::ids::{HeapId, IndexId, RowId};
+use crate::memory::{MemoryPool, Reservation};
+
+/// An index key that a row has.
+pub type RowKey = (IndexId, Arc<[u8]>);
+
+/// A transaction's private writes.
+#[derive(Debug)]
+pub struct WriteSet {
+    position: u64,
+    heaps: BTreeMap<HeapId, HeapWrites>,
+    loads: Vec<BulkPart>,
+    /// Heaps that the transaction has made obsolete, each with the position of that.
+    given_up: Vec<(u64, HeapId)>,
+    memory: Reservation,
+}
+
+impl WriteSet {
+    /// An empty write set that draws on `pool`.
+    pub fn new(pool: &MemoryPool) -> Result<Self> {
+        Ok(Self {
+            position: 0,
+            heaps: BTreeMap::new(),
+            loads: Vec::new(),
+            given_up: Vec::new(),
+            memory: pool.reserve("write set", 0)?,
+        })
+    }
+
+    /// How many writes there were: the position that the next one gets.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether nothing would be committed.
+    pub fn is_empty(&self) -> bool {
+        self.final_heaps().next().is_none() && self.final_loads().next().is_none()
+    }
+
+    /// The writes to one heap.
+    pub fn heap(&self, heap: HeapId) -> Option<&HeapWrites> {
+        self.heaps.get(&heap)
+    }
+
+    /// The writes that a commit makes, by heap.
+    pub fn final_heaps(&self) -> impl Iterator<Item = (HeapId, &HeapWrites)> {
+        let heaps = self.heaps.iter().map(|(heap, writes)| (*heap, writes));
+        heaps.filter(|(heap, _)| !self.is_given_up(*heap))
+    }
+
+    /// The bulk loads, in order.
+    pub fn loads(&self) -> &[BulkPart] {
+        &self.loads
+    }
+
+    /// The bulk loads that a commit adopts, in order.
+    pub fn final_loads(&self) -> impl Iterator<Item = &BulkPart> {
+        self.loads.iter().filter(|load| !self.is_given_up(load.heap))
+    }
+
+    fn is_given_up(&self, heap: HeapId) -> bool {
+        self.given_up.iter().any(|(_, given_up)| *given_up == heap)
+    }
+
+    /// Bytes of memory held.
+    pub fn size_bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+
+    /// Adds a row; returns its provisional RowId.
+    ///
+    /// # Errors
+    /// `OutOfMemory`: the row is not added.
+    pub fn insert(&mut self, heap: HeapId, bytes: Arc<[u8]>, keys: Vec<RowKey>) -> Result<RowId> {
+        self.memory.grow(heap_writes::row_cost(&bytes, &keys))?;
+        let written_at = self.next_position();
+        Ok(self.heaps.entry(heap).or_default().insert(written_at, bytes, keys))
+    }
+
+    /// Gives own rows a key of an index that was made after them.
+    pub fn add_key(&mut self, heap: HeapId, row: RowId, key: RowKey) -> Result<()> {
+        self.memory.grow(heap_writes::added_key_cost(&key))?;
+        let written_at = self.next_position();
+        self.heaps.entry(heap).or_default().add_key(written_at, row, key);
+        Ok(())
+    }
+
+    /// Ends a row version, committed or own. `successor` is the provisional RowId of the version that replaces it.
+    pub fn mark(&mut self, heap: HeapId, row: RowId, successor: Option<RowId>) -> Result<()> {
+        self.memory.grow(heap_writes::MARK_BYTES)?;
+        let written_at = self.next_position();
+        self.heaps.entry(heap).or_default().mark(written_at, row, successor);
+        Ok(())
+    }
+
+    /// Adds a bulk load's result.
+    pub fn add_load(&mut self, mut part: BulkPart) {
+        part.written_at = self.next_position();
+        self.loads.push(part);
+    }
+
+    /// Undoes all writes from `position` on.
+    pub fn rollback_to(&mut self, position: u64) {
+        let undone: usize = self.heaps.values_mut().map(|writes| writes.rollback_to(position)).sum();
+        self.memory.shrink(undone);
+        self.heaps.retain(|_, writes| !writes.is_empty());
+        self.given_up.retain(|(at, _)| *at < position);
+        let kept = self.loads.partition_point(|load| load.written_at < position);
+        for load in self.loads.drain(kept..) {
+            load.discard();
+        }
+    }
+
+    /// The same writes, for a transaction that leaves these to their readers. Their memory is counted twice where the pool has
+    /// room for it, else once.
+    pub fn copy(&mut self, pool: &MemoryPool) -> Self {
+        let bytes = self.memory.bytes();
+        let memory = pool.try_reserve("write set", bytes);
+        Self {
+            position: self.position,
+            heaps: self.heaps.clone(),
+            loads: self.loads.clone(),
+            given_up: self.given_up.clone(),
+            memory: memory.unwrap_or_else(|| self.memory.split(bytes)),
+        }
+    }
+
+    /// The writes to a heap are not to be committed: the transaction itself has made it obsolete (TRUNCATE, DROP).
+    pub fn give_up_heap(&mut self, heap: HeapId) {
+        let at = self.next_position();
+        self.given_up.push((at, heap));
+    }
+
+    /// After a commit: the blocks that it has not adopted are released.
+    pub fn discard_given_up(&self) {
+        for load in self.loads.iter().filter(|load| self.is_given_up(load.heap)) {
+            load.discard();
+        }
+    }
+
+    /// After the end of a transaction that does not commit: the blocks of all loads are released.
+    pub fn discard_loads(&self) {
+        for load in &self.loads {
+            load.discard();
+        }
+    }
+
+    fn next_position(&mut self) -> u64 {
+        let position = self.position;
+        self.position += 1;
+        position
+    }
+}

@@ -1,0 +1,59 @@
+use super::*;
+
+const HEAP: HeapId = HeapId::new(7);
+
+fn key(bytes: &[u8]) -> RowKey {
+    (IndexId::new(1), bytes.into())
+}
+
+fn set() -> WriteSet {
+    WriteSet::new(&MemoryPool::new(1 << 20)).expect("an empty set costs nothing")
+}
+
+#[test]
+fn a_reader_sees_the_prefix_before_it() {
+    let mut writes = set();
+    let first = writes.insert(HEAP, b"a".as_slice().into(), vec![key(b"a")]).expect("memory");
+    let before = writes.position();
+    let second = writes.insert(HEAP, b"b".as_slice().into(), vec![key(b"b")]).expect("memory");
+    writes.mark(HEAP, first, Some(second)).expect("memory");
+    writes.mark(HEAP, RowId::new(3), None).expect("memory");
+    let heap = writes.heap(HEAP).expect("written to");
+    let seen = |position| heap.visible_rows(position).map(|(row, _)| row).collect::<Vec<_>>();
+    assert_eq!(seen(before), vec![first]);
+    assert_eq!(seen(writes.position()), vec![second]);
+    assert!(!heap.is_marked(RowId::new(3), before));
+    assert!(heap.is_marked(RowId::new(3), writes.position()));
+}
+
+#[test]
+fn rolling_back_restores_what_the_position_showed() {
+    let mut writes = set();
+    let first = writes.insert(HEAP, b"a".as_slice().into(), vec![key(b"a")]).expect("memory");
+    let savepoint = writes.position();
+    let second = writes.insert(HEAP, b"b".as_slice().into(), vec![key(b"a")]).expect("memory");
+    writes.mark(HEAP, first, Some(second)).expect("memory");
+    writes.mark(HEAP, RowId::new(9), None).expect("memory");
+    writes.rollback_to(savepoint);
+    let heap = writes.heap(HEAP).expect("the first row is left");
+    assert_eq!(heap.rows_of_key(&key(b"a")).collect::<Vec<_>>(), vec![first]);
+    assert_eq!(heap.final_rows().count(), 1);
+    assert_eq!(heap.final_marks().count(), 0);
+    writes.rollback_to(0);
+    assert!(writes.is_empty());
+}
+
+#[test]
+fn a_committed_row_is_replaced_by_the_last_of_its_own_versions() {
+    let mut writes = set();
+    let first = writes.insert(HEAP, b"1".as_slice().into(), vec![]).expect("memory");
+    writes.mark(HEAP, RowId::new(5), Some(first)).expect("memory");
+    let second = writes.insert(HEAP, b"2".as_slice().into(), vec![]).expect("memory");
+    writes.mark(HEAP, first, Some(second)).expect("memory");
+    let heap = writes.heap(HEAP).expect("written to");
+    assert_eq!(heap.final_marks().collect::<Vec<_>>(), vec![(RowId::new(5), Some(1))]);
+    assert_eq!(heap.final_rows().map(|(ordinal, _)| ordinal).collect::<Vec<_>>(), vec![1]);
+    writes.mark(HEAP, second, None).expect("memory");
+    let heap = writes.heap(HEAP).expect("written to");
+    assert_eq!(heap.final_marks().collect::<Vec<_>>(), vec![(RowId::new(5), None)]);
+}
