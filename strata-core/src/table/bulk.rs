@@ -381,11 +381,9 @@ impl BulkWriter {
         let Some(def) = self.table.index(index) else { return Ok(()) };
         let mut merge = crate::lsm::TableMerge::open(&store.cache, &[files.to_vec()])?;
         while let Some((key, _)) = merge.next()? {
-            let committed = match store.tree.first(index, key, RowId::MAX)? {
-                Some(row) if own.is_some_and(|own| own.is_marked(row, writes.position())) => false,
-                Some(row) => heap.mark(row)?.is_none(),
-                None => false,
-            };
+            let committed = store
+                .newest_row(&heap, index, key)?
+                .is_some_and(|row| !own.is_some_and(|own| own.is_marked(row, writes.position())));
             let in_writes = own.is_some_and(|own| {
                 let mut rows = own.rows_of_key(&(index, key.into()));
                 rows.any(|row| own.row(row).is_some_and(|row| row.is_visible(writes.position())))

@@ -281,7 +281,8 @@ impl Transaction {
 
     /// The row that has a unique key now: own, or committed and not ended by this transaction.
     fn live_holder(&self, table: &TableDef, index: &IndexDef, key: &Arc<[u8]>) -> Result<Option<RowId>> {
-        let committed = self.shared.store.tree.first(index.id, key, RowId::MAX)?;
+        let heap = self.shared.store.heaps.get_or_create(table.heap);
+        let committed = self.shared.store.newest_row(&heap, index.id, key)?;
         let writes = self.writes.read();
         let own = writes.heap(table.heap);
         if let Some(own) = own {
@@ -293,13 +294,7 @@ impl Transaction {
                 return Ok(live);
             }
         }
-        let Some(row) = committed else { return Ok(None) };
-        if own.is_some_and(|own| own.is_marked(row, writes.position())) {
-            return Ok(None);
-        }
-        drop(writes);
-        let heap = self.shared.store.heaps.get_or_create(table.heap);
-        Ok(heap.mark(row)?.is_none().then_some(row))
+        Ok(committed.filter(|row| !own.is_some_and(|own| own.is_marked(*row, writes.position()))))
     }
 
     /// Adopts a bulk load's blocks and index files at commit.

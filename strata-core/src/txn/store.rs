@@ -25,8 +25,8 @@ use super::ticket::{CommitOutcome, CommitTicket};
 use super::write_set::{BulkPart, WriteSet};
 use crate::cache::PageCache;
 use crate::error::{Error, Result};
-use crate::heap::Prepared;
-use crate::ids::{HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
+use crate::heap::{Heap, Prepared};
+use crate::ids::{HeapId, IndexId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
 use crate::journal::Journal;
 use crate::lsm::{IndexEntry, IndexTree};
 use crate::manifest::{Manifest, SsTableMeta};
@@ -266,6 +266,9 @@ impl Store {
     }
 
     /// Makes a record's effects: the only code that does, for commits and for recovery (rule 5). Does not fail.
+    ///
+    /// Rows come first, then their keys, then the marks on what they replace: who finds by a key a row that is marked,
+    /// and looks again, finds what has replaced it ([`newest_row`](Self::newest_row)).
     pub fn apply(
         &self,
         section: &mut CommitSection,
@@ -284,11 +287,6 @@ impl Store {
             for run in runs {
                 heap.apply_inserts(run, &mut rows.by_ref().take(run.rows as usize), prepared);
             }
-            let marks: Vec<(RowId, Option<RowId>)> = body
-                .marks(part)
-                .map(|(row, successor)| (row, successor.and_then(|ordinal| row_of_ordinal(runs, ordinal))))
-                .collect();
-            heap.apply_marks(placement.timestamp, &marks, prepared);
             deltas.push((part.heap, i64::from(part.rows) - i64::from(part.marks)));
             if !replay.skips_index() {
                 entries.extend(body.entries(part).filter_map(|(index, ordinal, key)| {
@@ -307,10 +305,37 @@ impl Store {
                 None => deltas.push((load.heap, load.rows as i64)),
             }
         }
+        for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
+            let heap = self.heaps.get_or_create(part.heap);
+            let marks: Vec<(RowId, Option<RowId>)> = body
+                .marks(part)
+                .map(|(row, successor)| (row, successor.and_then(|ordinal| row_of_ordinal(runs, ordinal))))
+                .collect();
+            heap.apply_marks(placement.timestamp, &marks, prepared);
+        }
         for (heap, delta) in deltas {
             self.heaps.get_or_create(heap).seal_commit(placement.timestamp, delta);
         }
         section.last = placement.timestamp;
+    }
+
+    /// The live row with this key of a unique index, as commits stand now, published or not.
+    ///
+    /// # Errors
+    /// Those of the block store.
+    pub fn newest_row(&self, heap: &Heap, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
+        let mut found = self.tree.first(index, key, RowId::MAX)?;
+        while let Some(row) = found {
+            if heap.mark(row)?.is_none() {
+                return Ok(Some(row));
+            }
+            // A commit may have come between: its keys were there before its marks.
+            found = self.tree.first(index, key, RowId::MAX)?;
+            if found == Some(row) {
+                return Ok(None);
+            }
+        }
+        Ok(None)
     }
 
     /// Takes a load's blocks and files in. In replay the heap is asked even where the manifest has the load, since

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::thread;
 
@@ -273,4 +274,32 @@ fn ddl_is_rolled_back_with_its_transaction() {
     txn.rollback();
     assert!(db.catalog().table_by_name("public", "t").is_err());
     create_accounts(&db, "t");
+}
+
+/// While a commit replaces a row, its key is the old version's or the new one's, never free.
+#[test]
+fn a_key_is_never_free_while_its_row_is_replaced() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 0)]).expect("inserts");
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2_000 {
+                let txn = writer(&db, table);
+                assert!(add(&txn, &db, table, 1, 1).expect("updates"));
+                txn.commit().expect("commits").wait().expect("durable");
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let refused = insert(&db, table, &[account(1, 0)]);
+                    assert!(matches!(refused, Err(Error::DuplicateKey { .. })), "{refused:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(scan(&db, table), vec![(1, 2_000)]);
 }
