@@ -99,6 +99,9 @@ pub struct Heap {
     sealed: Mutex<Vec<Arc<PageSlot>>>,
     /// Segments with groups of marks that may be collapsed.
     prunable: Mutex<Vec<SegmentId>>,
+    /// Marks of segments that were dropped, while a live snapshot is older than some of them: whoever follows a row
+    /// from that snapshot to its newest version comes through rows that nobody sees (TRAPS "The lost successor").
+    passages: Mutex<BTreeMap<SegmentId, Arc<Marks>>>,
     /// Entries that were replaced: kept until only this list has them, so that the commit section, which holds one for a
     /// moment, never is the last to let go and so to free blocks.
     replaced: Mutex<Vec<Arc<SegmentEntry>>>,
@@ -186,6 +189,7 @@ impl Heap {
             tail: Mutex::new(tail),
             sealed: Mutex::default(),
             prunable: Mutex::default(),
+            passages: Mutex::default(),
             replaced: Mutex::default(),
             durable: Mutex::new(durable),
         }
@@ -225,6 +229,10 @@ impl Heap {
                 self.prunable.lock().push(segment);
             }
         }
+        self.passages.lock().retain(|_, marks| {
+            marks.prune(live_snapshots, published);
+            marks.has_groups()
+        });
     }
 
     /// Lets go of all blocks: the edit that drops the heap is durable. Readers may go on.

@@ -37,18 +37,22 @@ impl Heap {
         }
     }
 
-    /// The row's mark as the heap stands now; `None` while the row is live, or when its segment is gone.
+    /// The row's mark as the heap stands now; `None` while the row is live, or is not there yet. Where its segment is
+    /// gone the mark has a successor as long as a live snapshot is older than it.
     ///
     /// # Errors
     /// Those of the block store where the marks must be read.
     pub fn mark(&self, row: RowId) -> Result<Option<Mark>> {
-        match self.directory.get(row.segment()) {
-            Some(entry) => {
-                entry.marks.load(&self.env)?;
-                Ok(entry.marks.mark(row.slot()))
-            }
-            None => Ok(None),
+        if let Some(entry) = self.directory.get(row.segment()) {
+            entry.marks.load(&self.env)?;
+            return Ok(entry.marks.mark(row.slot()));
         }
+        if row >= self.end() {
+            return Ok(None);
+        }
+        let passage = self.passages.lock().get(&row.segment()).cloned();
+        let mark = passage.and_then(|marks| marks.mark(row.slot()));
+        Ok(Some(mark.unwrap_or(Mark { end_ts: Timestamp::default(), successor: None })))
     }
 
     /// A row version, whoever can see it.

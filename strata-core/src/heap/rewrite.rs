@@ -146,6 +146,9 @@ impl Heap {
         ];
         let heap = Arc::clone(self);
         let install = Install::new(move || {
+            if entry.marks.has_groups() {
+                heap.passages.lock().insert(segment, Arc::clone(&entry.marks));
+            }
             heap.directory.swap(segment, None);
             let mut durable = heap.durable.lock();
             durable.segments.remove(&segment);

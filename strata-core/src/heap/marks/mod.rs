@@ -34,7 +34,8 @@ pub(super) use codec::{WORDS, set_slots};
 /// The end of a row version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The commit that ended it. Where all snapshots have long seen it ended, a later commit that all see too.
+    /// The commit that ended it. Where all snapshots have long seen it ended, a later commit that all see too, or 0 if
+    /// its segment is gone.
     pub end_ts: Timestamp,
     /// The version that replaced it, if it was an UPDATE and the mark is recent enough to matter to a snapshot.
     pub successor: Option<RowId>,
