@@ -5,14 +5,16 @@
 //! - [`crash`]: clients write while the server is killed; what was acknowledged must be there, what was not must not be there in
 //!   part.
 //! - [`concurrency`]: clients that get in each other's way, and questions whose answers must hold at every instant.
+//! - [`isolation`]: concurrent clients of the engine, and a checker of what they saw.
 //!
-//! These drive a server in a process of its own ([`process`]), as a user would. What drives the engine alone needs no more than
+//! All but the last drive a server in a process of its own ([`process`]), as a user would. What drives the engine alone needs no more than
 //! strata-core: `--no-default-features` builds it in seconds.
 
 #[cfg(feature = "server")]
 pub mod concurrency;
 #[cfg(feature = "server")]
 pub mod crash;
+pub mod isolation;
 #[cfg(feature = "server")]
 pub mod process;
 pub mod random;

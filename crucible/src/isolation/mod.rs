@@ -1,0 +1,30 @@
+//! Isolation: concurrent clients of the engine, what they were told, and a checker that finds what their level forbids.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `history` | transactions as clients saw them |
+//! | `anomaly` | the phenomena, and which levels forbid them |
+//! | `writes`, `orders`, `reads` | who wrote what, in which order, and who saw it |
+//! | `graph`, `components`, `cycles` | dependencies, and the cycles in them |
+//! | `checker` | the above, put together |
+//! | `tables`, `client` | statements on the real engine |
+//! | `workload`, `run` | what is asked, by whom, for how long |
+//! | `faults` | clients that are wrong on purpose |
+
+pub mod anomaly;
+pub mod checker;
+pub mod client;
+pub mod components;
+pub mod cycles;
+pub mod faults;
+pub mod graph;
+pub mod history;
+pub mod orders;
+pub mod reads;
+pub mod run;
+pub mod tables;
+pub mod workload;
+pub mod writes;
+
+#[cfg(test)]
+mod tests;
