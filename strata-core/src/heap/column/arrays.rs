@@ -12,6 +12,7 @@ use arrow_buffer::{
     BooleanBuffer, BooleanBufferBuilder, Buffer, IntervalMonthDayNano, NullBuffer, ScalarBuffer,
 };
 
+use super::alp::Float;
 use super::block::{ColumnBlock, Content, DataPage};
 use super::datum;
 use super::dictionary::{Dictionary, StringDictionary};
@@ -67,6 +68,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// The values as an array of the column's type.
     pub fn array(&self) -> Result<ArrayRef> {
+        let is_alp = self.meta.encoding == Encoding::Alp;
         // Integers of narrower types were widened by the writer; narrowing them gives them back.
         match (&self.meta.column_type, self.meta.form) {
             (ColumnType::Bool, _) => {
@@ -83,6 +85,8 @@ impl Reader<'_> {
             }
             (ColumnType::Decimal { .. }, Form::Integers) => self.primitive::<Decimal128Type>(i128::from),
             (ColumnType::Decimal { .. }, _) => self.fixed::<Decimal128Type, 16>(i128::from_le_bytes),
+            (ColumnType::Float32, _) if is_alp => self.decimals::<Float32Type>(),
+            (ColumnType::Float64, _) if is_alp => self.decimals::<Float64Type>(),
             (ColumnType::Float32, _) => self.fixed::<Float32Type, 4>(f32::from_le_bytes),
             (ColumnType::Float64, _) => self.fixed::<Float64Type, 8>(f64::from_le_bytes),
             (ColumnType::Interval, _) => self.fixed::<IntervalMonthDayNanoType, 16>(interval),
@@ -121,14 +125,15 @@ impl Reader<'_> {
         Ok(validity.finish())
     }
 
-    /// Values of a bit-packed column, or codes of a dictionary, and which are NULL.
-    fn packed<T>(&self, convert: impl Fn(i64) -> T + Copy) -> Result<(Vec<T>, Option<NullBuffer>)> {
+    /// Values of a bit-packed column, of runs, or codes of a dictionary, and which are NULL.
+    fn packed<T: Copy>(&self, convert: impl Fn(i64) -> T + Copy) -> Result<(Vec<T>, Option<NullBuffer>)> {
         let mut values = Vec::with_capacity(self.positions.len());
         let mut validity = self.validity();
         self.each_page(|page, positions, base| {
             validity.push(page, positions, base);
             match &page.content {
                 Content::Integers(page) => page.decode(positions, base, &mut values, convert),
+                Content::Runs(page) => page.decode(positions, base, &mut values, convert),
                 _ => Err(unexpected()),
             }
         })?;
@@ -167,7 +172,7 @@ impl Reader<'_> {
         &self,
         convert: impl Fn(i64) -> T + Copy,
     ) -> Result<(Vec<T>, Option<NullBuffer>)> {
-        if self.meta.encoding == Encoding::BitPacked {
+        if !self.meta.encoding.has_dictionary() {
             return self.packed(convert);
         }
         let dictionary = self.dictionary()?;
@@ -193,6 +198,17 @@ impl Reader<'_> {
     ) -> ArrayRef {
         let array = PrimitiveArray::<T>::new(values.into(), nulls);
         Arc::new(array.with_data_type(arrow_type(&self.meta.column_type)))
+    }
+
+    fn decimals<T: ArrowPrimitiveType<Native: Float>>(&self) -> Result<ArrayRef> {
+        let mut values = Vec::with_capacity(self.positions.len());
+        let mut validity = self.validity();
+        self.each_page(|page, positions, base| {
+            validity.push(page, positions, base);
+            let Content::Decimals(page) = &page.content else { return Err(unexpected()) };
+            page.decode(positions, base, &mut values)
+        })?;
+        Ok(self.finish_primitive::<T>(values, validity.finish()))
     }
 
     fn fixed<T: ArrowPrimitiveType, const N: usize>(
@@ -243,7 +259,7 @@ impl Reader<'_> {
     }
 
     fn views(&self) -> Result<ArrayRef> {
-        if matches!(self.meta.encoding, Encoding::Constant | Encoding::Dictionary) {
+        if self.meta.encoding.has_dictionary() {
             let dictionary = self.dictionary()?;
             let Dictionary::Strings(StringDictionary { views: entries, buffers, .. }) = dictionary.as_ref()
             else {

@@ -65,6 +65,20 @@ impl Bitmap {
         }
     }
 
+    /// One bit; false past the end.
+    pub fn get(&self, at: usize) -> bool {
+        self.words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
+    }
+
+    /// Sets or clears a bit that is there.
+    pub fn set(&mut self, at: usize, value: bool) {
+        if at < self.bits
+            && let Some(word) = self.words.get_mut(at / 64)
+        {
+            *word = *word & !(1 << (at % 64)) | u64::from(value) << (at % 64);
+        }
+    }
+
     /// How many bits there are.
     pub fn len(&self) -> usize {
         self.bits

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer};
 
 use super::FORMAT;
+use super::alp::AlpPage;
 use super::bits::GROUP;
 use super::dictionary::Dictionary;
 use super::directory::{ColumnMeta, Directory, Extent};
@@ -15,6 +16,7 @@ use super::integers::IntegerPage;
 use super::page::{self, FRAME_BYTES, Opened, PagePlace};
 use super::position::Positions;
 use super::presence::Presence;
+use super::runs::RunPage;
 use super::statistics::{Shape, Statistics, Zone};
 use super::strings::StringPage;
 use super::symbols::SymbolTable;
@@ -56,6 +58,10 @@ pub(super) enum Content {
     Nothing,
     /// Integers or codes.
     Integers(IntegerPage),
+    /// Runs of integers or codes.
+    Runs(RunPage),
+    /// Floats as decimals.
+    Decimals(AlpPage),
     /// Values of this width.
     Fixed(usize, Buffer),
     /// Strings, or FSST codes.
@@ -77,6 +83,16 @@ impl DataPage {
                 let page = IntegerPage::parse(values, &content)?;
                 let bytes = page.bytes_in_memory();
                 (Content::Integers(page), bytes)
+            }
+            (Encoding::RunEnd | Encoding::RunEndDictionary, _) => {
+                let page = RunPage::parse(values, &content)?;
+                let bytes = page.bytes_in_memory();
+                (Content::Runs(page), bytes)
+            }
+            (Encoding::Alp, Form::Fixed(width)) => {
+                let page = AlpPage::parse(values, width, &content)?;
+                let bytes = page.bytes_in_memory();
+                (Content::Decimals(page), bytes)
             }
             (Encoding::Plain | Encoding::Fsst, Form::Fixed(width)) => {
                 if content.len() != values * width {
@@ -219,7 +235,7 @@ impl ColumnBlock {
         })
     }
 
-    /// The dictionary of a constant or dictionary-encoded column.
+    /// The dictionary of a column that has one.
     pub(super) fn dictionary(&self, meta: &ColumnMeta, access: Access) -> Result<Arc<Dictionary>> {
         self.load(meta, meta.auxiliary, access, |opened| {
             let dictionary = Dictionary::parse(meta.form, &meta.column_type, &opened.content)?;

@@ -246,18 +246,20 @@ fn check_column(header: &Header, column: &ColumnMeta) -> Result<(), &'static str
     if needs_pages == column.pages.is_empty() {
         return Err("data pages missing or too many");
     }
-    let needs_auxiliary = matches!(column.encoding, Encoding::Dictionary | Encoding::Fsst)
-        || column.encoding == Encoding::Constant && column.null_count < rows;
+    let needs_auxiliary =
+        matches!(column.encoding, Encoding::Dictionary | Encoding::RunEndDictionary | Encoding::Fsst)
+            || column.encoding == Encoding::Constant && column.null_count < rows;
     if needs_auxiliary != (column.auxiliary.bytes > 0) || (rows > 0) != (column.statistics.bytes > 0) {
         return Err("dictionary, symbols or statistics missing or too many");
     }
     let form_fits = match column.encoding {
-        Encoding::Constant | Encoding::Dictionary => true,
+        Encoding::Constant | Encoding::Dictionary | Encoding::RunEndDictionary => true,
         Encoding::Plain => column.form != Form::Integers,
-        Encoding::BitPacked => column.form == Form::Integers,
+        Encoding::BitPacked | Encoding::RunEnd => column.form == Form::Integers,
         Encoding::Fsst => column.form == Form::Strings,
+        Encoding::Alp => matches!(column.column_type, ColumnType::Float32 | ColumnType::Float64),
     };
-    let groups_whole = column.form == Form::Strings && column.encoding != Encoding::Dictionary;
+    let groups_whole = column.form == Form::Strings && !column.encoding.has_dictionary();
     let aligned = column.pages.iter().all(|page| (page.first as usize).is_multiple_of(GROUP));
     match form_fits && (groups_whole || aligned) {
         true => Ok(()),

@@ -17,15 +17,38 @@ pub enum Encoding {
     Dictionary = 4,
     /// Strings compressed with a symbol table.
     Fsst = 5,
+    /// Floats as bit-packed decimals.
+    Alp = 6,
+    /// Runs of equal integers.
+    RunEnd = 7,
+    /// Runs of equal codes of a dictionary.
+    RunEndDictionary = 8,
 }
+
+/// All encodings.
+const ENCODINGS: [Encoding; 8] = [
+    Encoding::Constant,
+    Encoding::Plain,
+    Encoding::BitPacked,
+    Encoding::Dictionary,
+    Encoding::Fsst,
+    Encoding::Alp,
+    Encoding::RunEnd,
+    Encoding::RunEndDictionary,
+];
 
 impl Encoding {
     /// The encoding of this number.
     pub(super) fn from_number(number: u8, offset: usize) -> Decoded<Self> {
-        [Self::Constant, Self::Plain, Self::BitPacked, Self::Dictionary, Self::Fsst]
+        ENCODINGS
             .into_iter()
             .find(|encoding| *encoding as u8 == number)
             .ok_or_else(|| Damage::at(offset, format!("unknown column encoding {number}")))
+    }
+
+    /// Whether a column so encoded has a dictionary, which a constant one may lack if all is NULL.
+    pub(super) fn has_dictionary(self) -> bool {
+        matches!(self, Self::Constant | Self::Dictionary | Self::RunEndDictionary)
     }
 }
 

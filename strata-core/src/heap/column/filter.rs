@@ -3,13 +3,16 @@
 //! A comparison accepts an interval of values. For packed integers the interval is moved into the domain of each group's
 //! residuals, where most groups turn out to lie wholly within or outside: base and width bound them. For a
 //! dictionary the comparison is made once for each entry; the accepted codes are again an interval if the entries are
-//! sorted as the type is, else a table. Other encodings are left to the caller, on decoded arrays.
+//! sorted as the type is, else a table. Runs are compared once each. For ALP the interval is moved to the integers of each
+//! group, and exceptions are compared one by one. Other encodings are left to the caller, on decoded arrays.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::alp::Float;
+use super::arrays::unexpected;
 use super::bitmap::Bitmap;
-use super::block::{ColumnBlock, Content};
+use super::block::{ColumnBlock, Content, DataPage};
 use super::datum;
 use super::dictionary::Dictionary;
 use super::directory::ColumnMeta;
@@ -18,8 +21,9 @@ use super::integers::Accept;
 use super::position::Positions;
 use super::scalar::entry;
 use crate::cache::Access;
-use crate::codec::{Damage, Decoded};
+use crate::codec::Decoded;
 use crate::error::{Error, Result};
+use crate::row::compare::compare_floats;
 use crate::row::{Column, ColumnType, Datum, compare};
 
 /// A comparison of a column's value with a literal, in the order of [`compare`].
@@ -40,7 +44,8 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    fn accepts(self, order: Ordering) -> bool {
+    /// Whether values in this order compare so.
+    pub(super) fn accepts(self, order: Ordering) -> bool {
         match self {
             Self::Eq => order.is_eq(),
             Self::Ne => order.is_ne(),
@@ -122,13 +127,13 @@ impl ColumnBlock {
         positions: (u32, u32),
     ) -> Result<Option<Bitmap>> {
         match meta.encoding {
-            Encoding::BitPacked => match integer_literal(&meta.column_type, literal) {
+            Encoding::BitPacked | Encoding::RunEnd => match integer_literal(&meta.column_type, literal) {
                 Some(literal) => self
                     .filter_packed(meta, &Codes::Interval(comparison.interval(literal)), positions)
                     .map(Some),
                 None => Ok(None),
             },
-            Encoding::Constant | Encoding::Dictionary => {
+            Encoding::Constant | Encoding::Dictionary | Encoding::RunEndDictionary => {
                 if meta.form == Form::Integers && integer_literal(&meta.column_type, literal).is_none() {
                     return Ok(None);
                 }
@@ -137,6 +142,17 @@ impl ColumnBlock {
                     .map_err(|damage| self.corrupt(meta.auxiliary, damage))?;
                 self.filter_packed(meta, &codes, positions).map(Some)
             }
+            Encoding::Alp => match (&meta.column_type, literal) {
+                (ColumnType::Float32, Datum::Float32(literal)) => {
+                    let order = |value: f32| compare_floats(value.into(), (*literal).into());
+                    self.filter_decimals(meta, comparison, order, positions).map(Some)
+                }
+                (ColumnType::Float64, Datum::Float64(literal)) => {
+                    let order = |value: f64| compare_floats(value, *literal);
+                    self.filter_decimals(meta, comparison, order, positions).map(Some)
+                }
+                _ => Ok(None),
+            },
             Encoding::Plain | Encoding::Fsst => Ok(None),
         }
     }
@@ -154,20 +170,51 @@ impl ColumnBlock {
                 (Content::Integers(page), Codes::Interval(accept)) => {
                     page.select(positions, base, *accept, &mut found)?;
                 }
+                (Content::Runs(page), Codes::Interval(accept)) => {
+                    page.select(positions, base, *accept, &mut found)?;
+                }
                 (Content::Integers(page), Codes::Table(table)) => {
                     let mut matches = Vec::with_capacity(positions.len());
                     page.decode(positions, base, &mut matches, |code| in_table(table, code))?;
                     push_bools(&matches, &mut found);
                 }
-                _ => return Err(Damage::at(0, "page of another form")),
+                (Content::Runs(page), Codes::Table(table)) => {
+                    let mut matches = Vec::with_capacity(positions.len());
+                    page.decode(positions, base, &mut matches, |code| in_table(table, code))?;
+                    push_bools(&matches, &mut found);
+                }
+                _ => return Err(unexpected()),
             }
-            if let (Some(validity), Positions::Range(start, _)) = (&page.validity, positions) {
-                let first = (start - base) as usize;
-                found.retain(before, |at| validity.value(first + at));
-            }
+            clear_nulls(page, positions, base, before, &mut found);
             Ok(())
         })?;
         Ok(found)
+    }
+
+    fn filter_decimals<F: Float>(
+        &self,
+        meta: &ColumnMeta,
+        comparison: Comparison,
+        order: impl Fn(F) -> Ordering,
+        (start, end): (u32, u32),
+    ) -> Result<Bitmap> {
+        let mut found = Bitmap::with_capacity((end - start) as usize);
+        self.each_page(meta, Positions::Range(start, end), Access::Scan, |page, positions, base| {
+            let before = found.len();
+            let Content::Decimals(decimals) = &page.content else { return Err(unexpected()) };
+            decimals.select(positions, base, comparison, &order, &mut found)?;
+            clear_nulls(page, positions, base, before, &mut found);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// Clears the bits of a page's NULLs, the page's first bit being `before`.
+fn clear_nulls(page: &DataPage, positions: Positions<'_>, base: u32, before: usize, found: &mut Bitmap) {
+    if let (Some(validity), Positions::Range(start, _)) = (&page.validity, positions) {
+        let first = (start - base) as usize;
+        found.retain(before, |at| validity.value(first + at));
     }
 }
 

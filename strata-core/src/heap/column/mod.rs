@@ -8,13 +8,15 @@
 //! | [`Encoding`] | for |
 //! |---|---|
 //! | constant | one value, or only NULLs |
-//! | plain | floats, wide decimals, uuids, intervals; strings that nothing shortens |
+//! | plain | real floats, wide decimals, uuids, intervals; strings that nothing shortens |
 //! | bit-packed | integers, dates, times, decimals of 64 bits: distance from a base or a line, by group |
 //! | dictionary | few distinct values of any type |
 //! | FSST | other strings |
+//! | ALP | floats that began as decimals |
+//! | run-end | sorted or clustered values: runs of integers, or of a dictionary's codes |
 //!
 //! Pages are lz4 where that saves an eighth; they are cached decompressed. Every encoding finds the value of a slot in
-//! constant time within one page, and decodes ranges and lists of slots into Arrow arrays.
+//! constant time within one page (runs by binary search), and decodes ranges and lists of slots into Arrow arrays.
 //!
 //! A *sparse* block has fewer rows than slots: a presence bitmap gives each slot its position by rank. All that is said
 //! of groups and zones counts positions.
@@ -23,6 +25,7 @@
 //! bytes from disk are checked before use, every page by its checksum first: damage is `CorruptBlock`, which names
 //! the block and the offset, and leaves other pages readable. The bytes are described in `docs/format/column-block.md`.
 
+mod alp;
 mod arrays;
 mod bitmap;
 mod bits;
@@ -40,6 +43,7 @@ mod page;
 mod position;
 mod presence;
 mod read;
+mod runs;
 mod scalar;
 mod statistics;
 mod strings;

@@ -71,8 +71,7 @@ pub(super) fn seal(
     }
     body.extend(content);
     let body_bytes = u32::try_from(body.len()).ok()?;
-    let packed = lz4_flex::block::compress(&body);
-    if packed.len() + body.len() / 8 < body.len() {
+    if let Some(packed) = compress(&body) {
         flags |= IS_LZ4;
         body = packed;
     }
@@ -84,6 +83,17 @@ pub(super) fn seal(
     let checksum = place.checksum(page.get(4..)?);
     page.get_mut(..4)?.copy_from_slice(&checksum.to_le_bytes());
     Some(page)
+}
+
+/// The body as lz4, where that saves an eighth.
+fn compress(body: &[u8]) -> Option<Vec<u8>> {
+    let packed = lz4_flex::block::compress(body);
+    (packed.len() + body.len() / 8 < body.len()).then_some(packed)
+}
+
+/// How many bytes a body takes on disk.
+pub(super) fn stored_bytes(body: &[u8]) -> usize {
+    compress(body).map_or(body.len(), |packed| packed.len())
 }
 
 /// A page whose frame has been verified.

@@ -21,10 +21,7 @@ impl Reader<'_> {
     /// Shows the values one by one.
     pub fn each_datum(&self, mut visit: impl FnMut(Datum) -> Result<()>) -> Result<()> {
         let (column_type, encoding) = (&self.meta.column_type, self.meta.encoding);
-        let dictionary = match encoding {
-            Encoding::Constant | Encoding::Dictionary => Some(self.dictionary()?),
-            _ => None,
-        };
+        let dictionary = if encoding.has_dictionary() { Some(self.dictionary()?) } else { None };
         let symbols = match encoding {
             Encoding::Fsst => Some(self.block.symbols(self.meta, self.access)?),
             _ => None,
@@ -36,15 +33,21 @@ impl Reader<'_> {
         }
         let mut scratch = Vec::new();
         let mut refused = None;
+        let of_integer = |value: i64| match &dictionary {
+            Some(dictionary) => entry(dictionary, column_type, usize::try_from(value).unwrap_or(usize::MAX)),
+            None => datum::of_integer(column_type, value),
+        };
         self.each_page(|page, positions, base| {
             positions.try_for_each(base, |at| {
                 let value = match (&page.content, &dictionary) {
                     _ if page.is_null(at) => Datum::Null,
                     (Content::Nothing, Some(dictionary)) => entry(dictionary, column_type, 0)?,
-                    (Content::Integers(page), Some(dictionary)) => {
-                        entry(dictionary, column_type, usize::try_from(page.get(at)?).unwrap_or(usize::MAX))?
-                    }
-                    (Content::Integers(page), None) => datum::of_integer(column_type, page.get(at)?)?,
+                    (Content::Integers(page), _) => of_integer(page.get(at)?)?,
+                    (Content::Runs(page), _) => of_integer(page.get(at)?)?,
+                    (Content::Decimals(page), _) => match column_type {
+                        ColumnType::Float32 => Datum::Float32(page.get(at)?),
+                        _ => Datum::Float64(page.get(at)?),
+                    },
                     (Content::Fixed(width, bytes), _) => {
                         let bytes =
                             bytes.as_slice().get(at * width..(at + 1) * width).ok_or_else(unexpected)?;

@@ -154,7 +154,7 @@ fn encode_column(
     };
     let bounds = Bounds::of(&values, nulls, column_type, (0, rows), COLUMN_BOUND_BYTES).map_err(invalid)?;
     let sketch = match &encoded.auxiliary {
-        Some(content) if encoded.encoding != Encoding::Fsst => {
+        Some(content) if encoded.encoding.has_dictionary() => {
             sketch_of_entries(values.form(), column_type, content)?
         }
         _ => sketch(&values, nulls, column_type)?,

@@ -10,12 +10,21 @@ fn sample() -> (Vec<(Column, Vec<Datum>)>, Vec<u8>) {
     };
     let long: Vec<Datum> = (0..300).map(text).collect();
     let few: Vec<Datum> = (0..300).map(|at| Datum::Bytes(vec![at as u8 % 3; 20])).collect();
+    let decimal = |at: i32| match at {
+        7 => Datum::Null,
+        50 => Datum::Float64(-0.0),
+        120 => Datum::Float64(f64::NAN),
+        _ => Datum::Float64(f64::from(at * 7919 % 503) / 100.0),
+    };
     let data = vec![
         (column(0, &ColumnType::Int32), (0..300).map(|at| Datum::Int32(at * at)).collect()),
         (column(1, &ColumnType::Text), long),
         (column(2, &ColumnType::Bytes), few),
         (column(3, &ColumnType::Float64), (0..300).map(|at| Datum::Float64(f64::from(at).sqrt())).collect()),
         (column(4, &ColumnType::Bool), vec![Datum::Bool(true); 300]),
+        (column(5, &ColumnType::Float64), (0..300).map(decimal).collect()),
+        (column(6, &ColumnType::Date), (0..300).map(|at| Datum::Date(20_000 + at / 20)).collect()),
+        (column(7, &ColumnType::Text), (0..300).map(|at| Datum::Text(format!("part {}", at / 50))).collect()),
     ];
     let columns: Vec<_> = data
         .iter()
@@ -48,7 +57,7 @@ fn every_flipped_byte_is_found_or_harmless() {
     let block = open(&payload).expect("opens");
     let encodings: Vec<Encoding> = block.columns().iter().map(|meta| meta.encoding).collect();
     use Encoding::*;
-    assert_eq!(encodings, [BitPacked, Fsst, Dictionary, Plain, Constant]);
+    assert_eq!(encodings, [BitPacked, Fsst, Dictionary, Plain, Constant, Alp, RunEnd, RunEndDictionary]);
     for at in 0..payload.len() {
         let mut bad = payload.clone();
         bad[at] ^= 1 << (at % 8);
@@ -109,9 +118,10 @@ fn a_forged_directory_is_refused_or_read_without_panic() {
         for value in [0, 1, 0x7F, 0xFF] {
             let bad = forge(&payload, at, value);
             let Ok(block) = open(&bad) else { continue };
-            for (column, _) in &data {
+            for (column, values) in &data {
                 let _ = block.read(column, &Selection::Slots(vec![0, 5, 299]), Access::Scan);
                 let _ = block.get(column, 7);
+                let _ = block.filter(column, Comparison::Lt, &values[9], 0..300);
                 let _ = block.zones(column.id);
             }
         }
@@ -126,6 +136,27 @@ fn an_unknown_encoding_is_refused_by_its_number() {
     assert!(error.to_string().contains("unknown column encoding 77"), "{error}");
     let error = open(&forge(&payload, 40 + 4, 77)).expect_err("unknown");
     assert!(error.to_string().contains("unknown column type 77"), "{error}");
+}
+
+#[test]
+fn an_encoding_that_does_not_fit_the_values_is_refused() {
+    let mut random = Random::new(5);
+    let integers = (0..100).map(|_| Datum::Int64(random.next() as i64)).collect();
+    let floats = (0..100).map(|at| Datum::Float64(f64::from(at).sqrt())).collect();
+    let uuids = (0..100_u8).map(|at| Datum::Uuid([at; 16])).collect();
+    let cases: [(ColumnType, Vec<Datum>, [Encoding; 2]); 3] = [
+        (ColumnType::Int64, integers, [Encoding::Alp, Encoding::Plain]),
+        (ColumnType::Float64, floats, [Encoding::RunEnd, Encoding::BitPacked]),
+        (ColumnType::Uuid, uuids, [Encoding::Alp, Encoding::RunEnd]),
+    ];
+    for (column_type, values, others) in cases {
+        let columns = [(ColumnId::new(0), column_type.clone(), array(&column_type, &values))];
+        let payload = encode_block(&columns, None, 100, &EncodeOptions::default()).expect("encodes");
+        for encoding in others {
+            let error = open(&forge(&payload, 8, encoding as u8)).expect_err("does not fit");
+            assert!(error.to_string().contains("encoding and form do not fit"), "{encoding:?}: {error}");
+        }
+    }
 }
 
 #[test]

@@ -35,10 +35,17 @@ pub enum Profile {
     Growing,
     Random,
     Extreme,
+    Clustered,
 }
 
-pub const PROFILES: [Profile; 5] =
-    [Profile::Constant, Profile::Few, Profile::Growing, Profile::Random, Profile::Extreme];
+pub const PROFILES: [Profile; 6] = [
+    Profile::Constant,
+    Profile::Few,
+    Profile::Growing,
+    Profile::Random,
+    Profile::Extreme,
+    Profile::Clustered,
+];
 
 /// A number that follows the profile, to make a value of any type from.
 fn number(profile: Profile, at: usize, random: &mut Random) -> i64 {
@@ -47,6 +54,7 @@ fn number(profile: Profile, at: usize, random: &mut Random) -> i64 {
         Profile::Few => (random.below(9) as i64 - 4) * 1_000_003,
         Profile::Growing => at as i64 * 40 + random.below(50) as i64,
         Profile::Random => random.next() as i64,
+        Profile::Clustered => at as i64 / 90 * 7919 % 5003,
         Profile::Extreme => [i64::MIN, i64::MAX, 0, -1, 1][random.below(5) as usize],
     }
 }
@@ -56,14 +64,16 @@ const WORDS: [&str; 8] =
 
 fn words(number: i64, random: &mut Random, profile: Profile) -> String {
     let count = match profile {
-        Profile::Constant | Profile::Few => number.unsigned_abs() % 3,
+        Profile::Constant | Profile::Few | Profile::Clustered => number.unsigned_abs() % 3,
         Profile::Extreme => random.below(40),
         _ => random.below(6),
     };
     let mut text = format!("{number} ");
     for _ in 0..count {
-        let word =
-            if matches!(profile, Profile::Constant | Profile::Few) { 1 } else { random.below(8) as usize };
+        let word = match profile {
+            Profile::Constant | Profile::Few | Profile::Clustered => 1,
+            _ => random.below(8) as usize,
+        };
         text += WORDS[word];
     }
     if matches!(profile, Profile::Extreme) && number == 1 { String::new() } else { text }

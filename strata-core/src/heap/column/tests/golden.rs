@@ -49,6 +49,31 @@ fn dictionary() {
 }
 
 #[test]
+fn alp() {
+    let values = (0..1500).map(|at| match at % 500 {
+        3 => Datum::Float64(f64::NEG_INFINITY),
+        4 => Datum::Null,
+        _ => Datum::Float64(f64::from(at * 7919 % 5003) / 100.0),
+    });
+    check_golden(include_bytes!("golden/alp.bin"), Encoding::Alp, ColumnType::Float64, values.collect());
+}
+
+#[test]
+fn run_end() {
+    let values =
+        (0..1500).map(|at| if at == 9 { Datum::Null } else { Datum::Date(19_000 + at / 37) }).collect();
+    check_golden(include_bytes!("golden/run-end.bin"), Encoding::RunEnd, ColumnType::Date, values);
+}
+
+#[test]
+fn run_end_dictionary() {
+    let names = ["open", "paid", "shipped", "returned"];
+    let values = (0..1500_usize).map(|at| Datum::Text(names[at / 310 % 4].to_owned())).collect();
+    let golden = include_bytes!("golden/run-end-dictionary.bin");
+    check_golden(golden, Encoding::RunEndDictionary, ColumnType::Text, values);
+}
+
+#[test]
 fn fsst() {
     let values = (0..200).map(text).collect();
     check_golden(include_bytes!("golden/fsst.bin"), Encoding::Fsst, ColumnType::Text, values);

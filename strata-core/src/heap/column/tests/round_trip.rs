@@ -38,7 +38,7 @@ proptest! {
         let types = types();
         let kinds: Vec<(u32, &ColumnType)> = (0..3).map(|id| (id * 2, &types[random.below(18) as usize])).collect();
         let data: Vec<Vec<Datum>> = kinds.iter().map(|(id, column_type)| {
-            let profile = PROFILES[random.below(5) as usize];
+            let profile = PROFILES[random.below(6) as usize];
             values(column_type, profile, present.len(), random.below(3) * 10, seed ^ u64::from(*id))
         }).collect();
         let columns: Vec<_> = kinds.iter().zip(&data)
@@ -72,6 +72,11 @@ fn a_full_segment_round_trips_with_every_encoding() {
         (ColumnType::Text, Profile::Few, Encoding::Dictionary),
         (ColumnType::Float64, Profile::Random, Encoding::Plain),
         (ColumnType::Uuid, Profile::Constant, Encoding::Constant),
+        (ColumnType::Float64, Profile::Growing, Encoding::Alp),
+        (ColumnType::Float32, Profile::Growing, Encoding::Alp),
+        (ColumnType::Date, Profile::Clustered, Encoding::RunEnd),
+        (ColumnType::Text, Profile::Clustered, Encoding::RunEndDictionary),
+        (ColumnType::Float64, Profile::Clustered, Encoding::RunEndDictionary),
     ];
     for (column_type, profile, encoding) in cases {
         let values = values(&column_type, profile, rows, 0, 9);
