@@ -1,0 +1,51 @@
+//! What operations cost as the table grows: Strata alone.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::Arguments;
+use crate::disk;
+use crate::engines::{Kind, Outcome};
+use crate::measure::measure;
+use crate::row::Row;
+use crate::work::{Keys, get};
+
+/// Prints a table: a line for each number of rows.
+pub fn run(arguments: &Arguments, dir: &Path) -> Outcome<()> {
+    println!("| rows | get, µs p50 | get, µs p99 | update, µs p50 | update, µs p99 | open, ms | MiB |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for rows in &arguments.grow {
+        let folder = dir.join(format!("grow-{rows}"));
+        let engine = Kind::Strata.open(&folder, arguments.memory << 20)?;
+        engine.load(&mut (0..*rows).map(|id| Row::new(id, 0)))?;
+        engine.settle()?;
+        drop(engine);
+        let start = Instant::now();
+        let engine = Kind::Strata.open(&folder, arguments.memory << 20)?;
+        let opening = start.elapsed();
+        let keys = Keys::uniform(*rows);
+        // The first reads fill the cache.
+        let read = |seconds| {
+            measure(engine.as_ref(), 1, seconds, &|client, random, _| {
+                get(client, keys.pick(random)).map(drop)
+            })
+        };
+        read(arguments.seconds * 2.0)?;
+        let gets = read(arguments.seconds)?;
+        let updates = measure(engine.as_ref(), 1, arguments.seconds, &|client, random, count| {
+            client.update(&[Row::new(keys.pick(random), count + 1)])
+        })?;
+        println!(
+            "| {rows} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} |",
+            gets.p50,
+            gets.p99,
+            updates.p50,
+            updates.p99,
+            opening.as_secs_f64() * 1e3,
+            disk::used_bytes(&folder)? as f64 / f64::from(1 << 20)
+        );
+        drop(engine);
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(())
+}
