@@ -21,6 +21,7 @@
 //!
 //! | evidence | verdict |
 //! |---|---|
+//! | a file is shorter than its header says | damage: `Corrupt` with file and offset |
 //! | a later epoch's cut lies beyond X | damage: `Corrupt` with file and offset |
 //! | a later intact batch of that epoch says `durable` > X | damage: `Corrupt` with file and offset |
 //! | the manifest builds on a position beyond the last whole record before X | `JournalTruncated` where nothing stands at X, else `Corrupt` |

@@ -72,6 +72,8 @@ pub(super) struct Recovered {
     pub extents: Vec<Extent>,
     pub tail: Vec<TailBatch>,
     pub segments: Vec<OldSegment>,
+    /// The highest-numbered file with a header: the only one whose header may not be durable.
+    pub last: Option<(PathBuf, Arc<dyn File>)>,
     /// A prepared segment that was never used.
     pub spare: Option<PathBuf>,
     /// A file whose preparation was interrupted.
@@ -109,6 +111,7 @@ pub(super) fn recover(
             extents,
             tail,
             segments,
+            last: None,
             spare: None,
             unfinished,
         });
@@ -134,7 +137,8 @@ pub(super) fn recover(
         .map(|file| file.path.clone());
     let tail = walk.tail.into_iter().filter(|batch| batch.position < cut.position).collect();
     let extents = walk.extents;
-    Ok(Recovered { cut, next_epoch, next_segment, extents, tail, segments, spare, unfinished })
+    let last = files.last().map(|file| (file.path.clone(), Arc::clone(&file.file)));
+    Ok(Recovered { cut, next_epoch, next_segment, extents, tail, segments, last, spare, unfinished })
 }
 
 /// The segment files in order of their numbers, and the one that was never finished.
@@ -162,6 +166,11 @@ fn list(vfs: &dyn Vfs, dir: &Path, mode: OpenMode) -> Result<(Vec<SegmentFile>, 
         let file = SegmentFile { path, file, header, header_checksum };
         if files.last().is_some_and(|before| before.header.epoch > header.epoch) {
             return Err(file.damaged(0, "its epoch is older than that of the segment before it"));
+        }
+        let len = file.file.len().map_err(|source| Error::io("measure", &file.path, source))?;
+        if len < header.file_bytes {
+            let detail = format!("the file ends here; its header says {} bytes", header.file_bytes);
+            return Err(file.damaged(len, detail));
         }
         files.push(file);
     }

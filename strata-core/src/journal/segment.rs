@@ -2,7 +2,8 @@
 //!
 //! A segment is made whole (zero-filled or recycled, header written, file and folder synced) before the first batch
 //! goes into it, and one after the other. So a header that is not intact is either an unfinished preparation, which
-//! only the highest-numbered file can be and which holds no batch of its number, or damage.
+//! only the highest-numbered file can be and which holds no batch of its number, or damage. And a file that is shorter than
+//! its header says has lost batches, which is not what a torn tail looks like.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(super) struct SegmentHeader {
     pub segment: u64,
     /// Set in the first segment of an epoch.
     pub cut: Option<Cut>,
+    /// The length that the file has at least, in whole pages: it was synced before this header was.
+    pub file_bytes: u64,
 }
 
 /// Where an epoch begins.
@@ -48,6 +51,7 @@ impl SegmentHeader {
             bytes[32..40].copy_from_slice(&cut.position.get().to_le_bytes());
             bytes[40..44].copy_from_slice(&cut.checksum.to_le_bytes());
         }
+        bytes[48..56].copy_from_slice(&self.file_bytes.to_le_bytes());
         let checksum = crc32fast::hash(&bytes[..60]);
         bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
         (bytes, checksum)
@@ -73,7 +77,8 @@ impl SegmentHeader {
         });
         let epoch = u64::from_le_bytes(field(bytes, 16));
         let segment = u64::from_le_bytes(field(bytes, 24));
-        Ok(Some((Self { epoch, segment, cut }, checksum)))
+        let file_bytes = u64::from_le_bytes(field(bytes, 48));
+        Ok(Some((Self { epoch, segment, cut, file_bytes }, checksum)))
     }
 }
 
@@ -103,16 +108,15 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Makes a segment ready, out of `recycled` if there is one; durable when this returns.
+    /// Makes a segment of at least `header.file_bytes` ready, out of `recycled` if there is one; durable when this returns.
     pub fn prepare(
         vfs: &dyn Vfs,
         dir: &Path,
         header: SegmentHeader,
         recycled: Option<&Path>,
-        segment_bytes: u64,
     ) -> Result<Self> {
         let path = dir.join(file_name(header.segment));
-        let made = Self::make(vfs, dir, &path, header, recycled, segment_bytes);
+        let made = Self::make(vfs, dir, &path, header, recycled);
         if made.is_err() {
             // Best effort: an unfinished file is also dropped by the next opening.
             let _ = vfs.remove(&path);
@@ -124,10 +128,10 @@ impl Segment {
         vfs: &dyn Vfs,
         dir: &Path,
         path: &Path,
-        header: SegmentHeader,
+        mut header: SegmentHeader,
         recycled: Option<&Path>,
-        segment_bytes: u64,
     ) -> Result<Self> {
+        let segment_bytes = header.file_bytes;
         let failed = |operation| move |source| Error::io(operation, path, source);
         if let Some(old) = recycled {
             // The name is durable before the header says so: the old header under the new name is "unfinished".
@@ -146,6 +150,8 @@ impl Segment {
             file.sync().map_err(failed("sync journal segment"))?;
             filled += count as u64;
         }
+        // A recycled one may be longer.
+        header.file_bytes = filled / ALIGNMENT * ALIGNMENT;
         let mut page = vec![0; ALIGNMENT as usize];
         let (bytes, header_checksum) = header.encode();
         page[..HEADER_BYTES].copy_from_slice(&bytes);
@@ -153,7 +159,7 @@ impl Segment {
         file.sync().map_err(failed("sync journal segment"))?;
         vfs.sync_dir(dir).map_err(failed("sync the folder of"))?;
         let (number, path) = (header.segment, path.to_owned());
-        let bytes = filled / ALIGNMENT * ALIGNMENT;
+        let bytes = header.file_bytes;
         Ok(Self { number, path, file, bytes, header_checksum })
     }
 }
@@ -165,24 +171,24 @@ mod tests {
     #[test]
     fn golden_segment_header() {
         let cut = Cut { position: Lsn::new(0x0102), checksum: 0x0a0b_0c0d };
-        let header = SegmentHeader { epoch: 7, segment: 9, cut: Some(cut) };
+        let header = SegmentHeader { epoch: 7, segment: 9, cut: Some(cut), file_bytes: 0x0001_2000 };
         let (bytes, checksum) = header.encode();
         let mut expected = Vec::new();
         expected.extend_from_slice(b"STRAJRNL\x01\0\0\0\x01\0\0\0");
         expected.extend_from_slice(b"\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0");
         expected.extend_from_slice(b"\x02\x01\0\0\0\0\0\0\x0d\x0c\x0b\x0a");
-        expected.extend_from_slice(&[0; 16]);
+        expected.extend_from_slice(b"\0\0\0\0\0\x20\x01\0\0\0\0\0\0\0\0\0");
         expected.extend_from_slice(GOLDEN_CHECKSUM);
         assert_eq!(bytes.as_slice(), expected.as_slice());
         assert_eq!(SegmentHeader::decode(&bytes).expect("known version"), Some((header, checksum)));
     }
 
     // Computed with another CRC-32 implementation.
-    const GOLDEN_CHECKSUM: &[u8] = b"\xc5\x4b\x8f\x87";
+    const GOLDEN_CHECKSUM: &[u8] = b"\x2c\xaf\xd1\xee";
 
     #[test]
     fn a_newer_version_is_refused_by_name() {
-        let (mut bytes, _) = SegmentHeader { epoch: 1, segment: 1, cut: None }.encode();
+        let (mut bytes, _) = SegmentHeader { epoch: 1, segment: 1, cut: None, file_bytes: 4096 }.encode();
         bytes[8] = 2;
         let checksum = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());

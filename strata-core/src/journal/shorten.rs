@@ -53,9 +53,10 @@ impl Shared {
         let empty = writer.position == writer.epoch_start;
         let cut = Cut { position: writer.position, checksum: if empty { 0 } else { writer.previous } };
         let epoch = writer.epoch + 1;
-        let header = SegmentHeader { epoch, segment: preparer.next_segment, cut: Some(cut) };
         let bytes = self.space.first_bytes();
-        let made = Segment::prepare(&*self.space.vfs, &self.space.dir, header, None, bytes);
+        let segment = preparer.next_segment;
+        let header = SegmentHeader { epoch, segment, cut: Some(cut), file_bytes: bytes };
+        let made = Segment::prepare(&*self.space.vfs, &self.space.dir, header, None);
         let active = match made {
             Ok(active) => active,
             Err(error) => {

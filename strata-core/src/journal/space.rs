@@ -77,10 +77,15 @@ impl Space {
     }
 
     fn prepare_locked(&self, preparer: &mut Preparer) -> Result<()> {
-        let header = SegmentHeader { epoch: preparer.epoch, segment: preparer.next_segment, cut: None };
-        let recycled = preparer.recycled.pop();
         let bytes = preparer.next_bytes;
-        let segment = Segment::prepare(&*self.vfs, &self.dir, header, recycled.as_deref(), bytes)?;
+        let header = SegmentHeader {
+            epoch: preparer.epoch,
+            segment: preparer.next_segment,
+            cut: None,
+            file_bytes: bytes,
+        };
+        let recycled = preparer.recycled.pop();
+        let segment = Segment::prepare(&*self.vfs, &self.dir, header, recycled.as_deref())?;
         preparer.next_segment += 1;
         preparer.next_bytes = bytes.saturating_mul(4).min(self.segment_bytes);
         self.free.fetch_add(segment.bytes - ALIGNMENT, Ordering::SeqCst);

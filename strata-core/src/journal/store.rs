@@ -19,7 +19,7 @@ use crate::journal::space::{JournalSpace, Preparer, Space, first_bytes};
 use crate::journal::sync_thread::Threads;
 use crate::journal::walk::TailBatch;
 use crate::journal::writer::Writer;
-use crate::vfs::{OpenMode, Vfs};
+use crate::vfs::{File, OpenMode, Vfs};
 
 /// An open journal. See the module doc.
 ///
@@ -56,6 +56,10 @@ impl Journal {
         make_dir(&*vfs, dir)?;
         let recovered = recover(&*vfs, dir, start, min_end, OpenMode::ReadWrite)?;
         secure_tail(&recovered.tail)?;
+        if let Some((path, file)) = &recovered.last {
+            secure_header(path, &**file)?;
+            vfs.sync_dir(dir).map_err(|source| Error::io("sync folder", dir, source))?;
+        }
         if let Some(path) = &recovered.unfinished {
             // Before a number is handed out: only the highest-numbered file may be unfinished.
             vfs.remove(path).map_err(|source| Error::io("remove", path, source))?;
@@ -66,9 +70,9 @@ impl Journal {
             epoch: recovered.next_epoch,
             segment: recovered.next_segment,
             cut: Some(recovered.cut),
+            file_bytes: first_bytes(segment_bytes),
         };
-        let active =
-            Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref(), first_bytes(segment_bytes))?;
+        let active = Segment::prepare(&*vfs, dir, header, recovered.spare.as_deref())?;
         let end = recovered.cut.position;
         let shared = Arc::new(Shared::begin(vfs, dir, &options, active, &recovered));
         let replay = Replay::new(recovered.extents, start, end);
@@ -266,6 +270,16 @@ fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
         vfs.sync_dir(parent).map_err(|source| Error::io("sync folder", parent, source))?;
     }
     Ok(())
+}
+
+/// Makes the header of the last file durable, with the caller's sync of the folder: a preparation that was cut short by a kill
+/// may have left it written, not synced. What comes next builds on it.
+fn secure_header(path: &Path, file: &dyn File) -> Result<()> {
+    let failed = |operation| move |source| Error::io(operation, path, source);
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(0, &mut header).map_err(failed("read"))?;
+    file.write_at(0, &header).map_err(failed("rewrite"))?;
+    file.sync().map_err(failed("sync"))
 }
 
 /// Makes the kept tail durable. It is written again, not only synced: after a failed sync the system may hold pages

@@ -146,3 +146,23 @@ fn a_batch_chained_to_another_one_does_not_continue_the_stream() {
     let (_, records) = open(&vfs, 16 * 4096);
     assert_eq!(payloads(&records), [b"alpha".to_vec()]);
 }
+
+/// A power cut takes no length from a file that was synced at it: whatever stood behind the cut is lost, torn or not.
+#[test]
+fn a_file_cut_short_is_damage_at_every_length() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    journal.append(b"first");
+    journal.flush().expect("flushed");
+    journal.append(b"second");
+    journal.flush().expect("flushed");
+    drop(journal);
+    let path = segment_paths(&vfs).pop().expect("one");
+    let len = vfs.open(&path, OpenMode::Read).expect("opens").len().expect("measured");
+    for kept in (64..len).step_by(61).chain([4096, 8192, len - 1]) {
+        let cut = copy(&vfs);
+        cut.open(&path, OpenMode::ReadWrite).expect("opens").set_len(kept).expect("cut");
+        let error = open_from(&cut, Lsn::new(0), Lsn::new(0), SMALL).expect_err("commits are lost");
+        assert!(matches!(&error, Error::Corrupt { offset, .. } if *offset == kept), "{kept}: {error}");
+    }
+}

@@ -218,3 +218,48 @@ fn truncation_waits_for_a_durable_batch_behind_a_full_segment() {
         assert!(journal.end() >= durable);
     }
 }
+
+/// A segment's header was written, its sync failed, and the process was killed: the next opening finds the header, and goes on behind
+/// it. A power cut must not then take away what it built on.
+#[test]
+fn a_header_that_an_opening_found_survives_a_power_cut() {
+    for at in 0.. {
+        let vfs = MemVfs::new();
+        let faults = faulty(&vfs);
+        let zero = Lsn::new(0);
+        let (journal, _) = open_from(&faults, zero, zero, SMALL).expect("opens");
+        for payload in [vec![1; 9000], vec![2; 9000]] {
+            let space = journal.reserve(payload.len()).expect("room");
+            journal.append(&payload);
+            journal.flush().expect("flushed");
+            drop(space);
+        }
+        faults.arm(Fault::nth(at, FaultEffect::InputOutput).for_ever());
+        let shortened = journal.shorten(zero);
+        drop(journal);
+        let (journal, found) = open(&vfs, SMALL);
+        assert_eq!(found.len(), 2, "call {at}");
+        journal.append(b"third");
+        journal.flush().expect("flushed");
+        drop(journal);
+        for seed in 0..20 {
+            let cut = vfs.crash_clone(&SeededRandom::new(seed));
+            let (_, found) = open_from(&cut, zero, zero, SMALL)
+                .unwrap_or_else(|error| panic!("call {at}, seed {seed}: {error}"));
+            assert_eq!(found.len(), 3, "call {at}, seed {seed}");
+        }
+        // So too while the next opening is under way.
+        for during in 0..30 {
+            let faults = faulty(&vfs);
+            faults.arm(Fault::nth(during, FaultEffect::InputOutput).for_ever());
+            drop(open_from(&faults, zero, zero, SMALL));
+            let cut = vfs.crash_clone(&SeededRandom::new(during));
+            let (_, found) = open_from(&cut, zero, zero, SMALL)
+                .unwrap_or_else(|error| panic!("call {at}, opening call {during}: {error}"));
+            assert_eq!(found.len(), 3, "call {at}, opening call {during}");
+        }
+        if shortened.is_ok() && faults.fired() == 0 {
+            break;
+        }
+    }
+}
