@@ -9,7 +9,7 @@ use crate::catalog::system::SystemTable;
 use crate::catalog::{Catalog, CatalogStore, read_catalog};
 use crate::error::{Error, Result};
 use crate::heap::{Heap, HeapEnv};
-use crate::ids::{LoadId, Lsn, Timestamp};
+use crate::ids::{HeapId, LoadId, Lsn, Timestamp};
 use crate::journal::{Journal, JournalOptions};
 use crate::lsm::IndexTree;
 use crate::maintenance::{Maintainer, MaintenanceMode, MaintenanceOptions, MaintenanceThread, Step};
@@ -255,6 +255,7 @@ impl Database {
             journal_bytes: store.journal.end().get() - store.manifest.state().journal_start.get(),
             memtable_bytes: store.tree.memtable_bytes(),
             last_commit: store.snapshots.published(),
+            snapshots: store.snapshots.live_count(),
         }
     }
 }
@@ -290,6 +291,8 @@ pub struct DatabaseStats {
     pub memtable_bytes: usize,
     /// The last published commit.
     pub last_commit: Timestamp,
+    /// Commits that somebody reads as of.
+    pub snapshots: usize,
 }
 
 #[derive(Debug)]
@@ -298,6 +301,10 @@ struct KnownLoads<'a>(&'a ManifestState);
 impl Loads for KnownLoads<'_> {
     fn has(&self, load: LoadId) -> bool {
         self.0.loads.contains_key(&load)
+    }
+
+    fn has_heap(&self, heap: HeapId) -> bool {
+        self.0.heaps.contains_key(&heap)
     }
 }
 

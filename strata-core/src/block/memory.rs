@@ -137,6 +137,10 @@ impl BlockStore for MemBlockStore {
         debug_assert!(removed.is_some(), "block {id} freed while not in use");
     }
 
+    fn keep_freed(&self) {
+        self.state.write().extents.keep_freed();
+    }
+
     fn used_bytes(&self) -> u64 {
         self.state.read().extents.used_pages() * BlockId::PAGE_BYTES
     }

@@ -91,6 +91,10 @@ pub trait BlockStore: Send + Sync + Debug {
     /// no edit ever named it) and that no reader holds it: `handle::BlockHandle` sees to both.
     fn free(&self, id: BlockId);
 
+    /// Reuses nothing that is freed from now on: an edit of the manifest may be durable, or not, so what it names and
+    /// what it no longer names must both stay as they are. The next opening collects.
+    fn keep_freed(&self);
+
     /// Bytes of all extents in use.
     fn used_bytes(&self) -> u64;
 

@@ -13,11 +13,11 @@ use super::{DurableSegment, Heap};
 use crate::block::BlockHandle;
 use crate::block::BlockKind;
 use crate::error::Result;
-use crate::ids::RowId;
+use crate::ids::{BlockId, RowId};
 use crate::manifest::{Edit, HotPageMeta, SegmentImage};
 
 /// What to do once a manifest edit is durable: swap images, let go of the blocks that it freed. If the edit fails, drop
-/// it; the blocks written are collected at the next open.
+/// it.
 #[must_use = "the edit and the heap in memory differ until this has run"]
 pub struct Install(Box<dyn FnOnce() + Send>);
 
@@ -36,6 +36,8 @@ impl Install {
 pub struct HeapCheckpoint {
     /// For the manifest, all in one group; empty where nothing has changed.
     pub edits: Vec<Edit>,
+    /// Blocks that only the edits name: to be freed if those do not come to be. Pages keep theirs for the next time.
+    pub written: Vec<BlockId>,
     /// For when they are durable.
     pub install: Install,
 }
@@ -75,9 +77,10 @@ impl Heap {
         debug_assert!(live >= 0, "rule 5: {live} live rows");
         let live_rows = u64::try_from(live).unwrap_or(0);
         let edits = self.edits(&captures, version.row_end, live_rows);
+        let written = captures.iter().filter_map(|capture| Some(capture.marks.as_ref()?.id())).collect();
         let heap = Arc::clone(self);
         let install = Install::new(move || heap.install_checkpoint(captures, version.row_end, live_rows));
-        Ok(HeapCheckpoint { edits, install })
+        Ok(HeapCheckpoint { edits, written, install })
     }
 
     fn capture(&self, entry: Arc<SegmentEntry>, row_end: RowId) -> Result<Capture> {

@@ -17,7 +17,7 @@ use super::{Heap, HeapEnv};
 use crate::block::BlockKind;
 use crate::cache::Access;
 use crate::error::Result;
-use crate::ids::{ColumnId, SegmentId};
+use crate::ids::{BlockId, ColumnId, SegmentId};
 use crate::manifest::{Edit, SegmentImage};
 use crate::row::{Column, ColumnBuilder, ColumnReader, ColumnType, Schema};
 
@@ -25,6 +25,8 @@ use crate::row::{Column, ColumnBuilder, ColumnReader, ColumnType, Schema};
 pub struct SegmentChange {
     /// For the manifest, all in one group.
     pub edits: Vec<Edit>,
+    /// The new image: to be freed if the edits do not come to be.
+    pub written: Option<BlockId>,
     /// For when they are durable.
     pub install: Install,
 }
@@ -115,7 +117,7 @@ impl Heap {
             heap.durable.lock().segments.entry(segment).or_default().named = true;
             heap.retire_entry(entry);
         });
-        Ok(Some(SegmentChange { edits, install }))
+        Ok(Some(SegmentChange { edits, written: Some(block), install }))
     }
 
     /// Drops a sealed segment that nobody can see a row of. `None` where that is not so, or where the manifest does not
@@ -159,7 +161,7 @@ impl Heap {
             }
             heap.retire_entry(entry);
         });
-        Ok(Some(SegmentChange { edits, install }))
+        Ok(Some(SegmentChange { edits, written: None, install }))
     }
 
     /// The segment, its marks loaded, if no more rows will come to it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::ids::RowId;
+use crate::ids::{BlockId, RowId};
 use crate::lsm::Liveness;
 use crate::lsm::key::split_prefix;
 use crate::lsm::memtable_cursor::MemtableCursor;
@@ -22,6 +22,8 @@ use crate::memory::Reservation;
 pub struct FlushOutcome {
     /// Tables to name: those written, and those adopted before the boundary.
     pub added: Vec<SsTableMeta>,
+    /// The blocks written, for who has to free them if the edit does not come to be.
+    pub written: Vec<BlockId>,
     /// What the tree does once the edit is durable.
     pub change: VersionChange,
 }
@@ -58,9 +60,10 @@ impl IndexTree {
             flushed.push(sealed.sequence);
         }
         let mut added = self.unrecorded_below(boundary);
+        let blocks = written.iter().map(|meta| meta.block).collect();
         added.extend(written);
         let change = VersionChange { flushed, added: added.clone(), removed: Vec::new() };
-        Ok(FlushOutcome { added, change })
+        Ok(FlushOutcome { added, written: blocks, change })
     }
 
     fn flush_one(

@@ -6,6 +6,7 @@
 
 use super::Maintainer;
 use super::flush::load_edits;
+use super::unnamed::Unnamed;
 use crate::error::Result;
 use crate::heap::Install;
 use crate::manifest::{Counters, Edit};
@@ -17,12 +18,14 @@ impl Maintainer {
             (store.tree.seal(), store.journal.end(), section.last, section.pending_loads.clone())
         });
         let flushed = store.tree.flush(boundary, &self.liveness())?;
+        let mut unnamed = Unnamed::new(store, flushed.written.iter().copied());
         let mut edits = flushed.edits();
         // Before the heaps' own edits: those may know the segments in a newer form.
         edits.extend(load_edits(&loads));
         let mut installs = Vec::new();
         for heap in store.heaps.all() {
             let checkpoint = heap.checkpoint()?;
+            unnamed.extend(checkpoint.written);
             edits.extend(checkpoint.edits);
             installs.push(checkpoint.install);
         }
@@ -30,7 +33,7 @@ impl Maintainer {
         edits.push(Edit::JournalStart(start));
         edits.push(Edit::Counters(Counters { last_commit, ..self.counters() }));
         let contains = store.journal.end();
-        self.commit_edits(contains, edits)?;
+        self.commit_edits(contains, edits, unnamed)?;
         store.tree.install(flushed.change)?;
         installs.into_iter().for_each(Install::run);
         self.loads_are_permanent(&loads);

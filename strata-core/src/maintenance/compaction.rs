@@ -1,6 +1,7 @@
 //! Compaction: SSTables are merged downwards, entries of dead versions dropped.
 
 use super::Maintainer;
+use super::unnamed::Unnamed;
 use crate::error::Result;
 
 impl Maintainer {
@@ -17,7 +18,8 @@ impl Maintainer {
         let outcome = store.tree.compact(&plan, &liveness)?;
         // What was garbage was so at a published, hence durable, commit.
         let contains = store.journal.durable();
-        self.commit_edits(contains, outcome.edits.clone())?;
+        let unnamed = Unnamed::new(store, outcome.written);
+        self.commit_edits(contains, outcome.edits, unnamed)?;
         store.tree.install(outcome.change)
     }
 

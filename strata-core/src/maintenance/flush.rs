@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::ids::Lsn;
 use std::collections::BTreeSet;
 
+use super::unnamed::Unnamed;
 use crate::ids::HeapId;
 use crate::manifest::{Counters, Edit, SegmentImage};
 use crate::txn::PendingLoad;
@@ -23,11 +24,12 @@ impl Maintainer {
         let (boundary, sealed_at, loads) = store
             .with_section(|section| (store.tree.seal(), store.journal.end(), section.pending_loads.clone()));
         let flushed = store.tree.flush(boundary, &self.liveness())?;
+        let unnamed = Unnamed::new(store, flushed.written.iter().copied());
         let mut edits = flushed.edits();
         edits.extend(load_edits(&loads));
         edits.push(Edit::IndexFlushed(sealed_at));
         edits.push(Edit::Counters(self.counters()));
-        self.commit_edits(sealed_at, edits)?;
+        self.commit_edits(sealed_at, edits, unnamed)?;
         store.tree.install(flushed.change)?;
         self.loads_are_permanent(&loads);
         Ok(())
@@ -50,15 +52,28 @@ impl Maintainer {
 
     /// Syncs the blocks, waits for the journal, and commits one manifest edit. Heaps that the manifest has not heard
     /// of are made.
-    pub(super) fn commit_edits(&self, contains: Lsn, mut edits: Vec<Edit>) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the three. After a failed sync, and where the edit may be durable or not, the store is poisoned.
+    pub(super) fn commit_edits(&self, contains: Lsn, mut edits: Vec<Edit>, unnamed: Unnamed) -> Result<()> {
         let store = &self.shared.store;
         let known = store.manifest.state();
         let named: BTreeSet<HeapId> = edits.iter().filter_map(named_heap).collect();
         let unknown = named.into_iter().filter(|heap| !known.heaps.contains_key(heap));
         edits.splice(0..0, unknown.map(Edit::CreateHeap).collect::<Vec<_>>());
-        store.cache.store().sync()?;
+        store.sync_blocks()?;
         store.journal.wait_durable(contains)?;
-        store.manifest.commit(contains, edits)
+        let committed = store.manifest.commit(contains, edits);
+        if let Some(reason) = store.manifest.poison_reason() {
+            store.poison(&reason);
+            if committed.is_err() {
+                store.cache.store().keep_freed();
+            }
+        }
+        if committed.is_ok() {
+            unnamed.are_named();
+        }
+        committed
     }
 }
 

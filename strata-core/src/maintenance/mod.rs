@@ -7,6 +7,12 @@
 //! Every step that changes what the manifest says follows one order: write blocks, sync them, wait until the journal
 //! is durable up to what they contain (rule 6), commit one manifest edit, install the change in memory.
 //!
+//! | what failed | the blocks written | the database |
+//! |---|---|---|
+//! | anything before the edit | freed | goes on; a later step tries again |
+//! | a sync of blocks | freed | poisoned |
+//! | the edit's own write or sync | kept, and nothing that is freed later is reused: the edit may be durable | poisoned |
+//!
 //! Bulk loads become permanent with the first flush or checkpoint after them and before any step that could
 //! free their blocks: a replay that met their record again would adopt foreign bytes (TRAPS: Extents).
 
@@ -17,6 +23,7 @@ mod liveness;
 mod options;
 mod reclaim;
 mod thread;
+mod unnamed;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Maintainer;
+use super::unnamed::Unnamed;
 use crate::catalog::system::SystemTable;
 use crate::error::Result;
 use crate::heap::{Heap, Horizon, SegmentChange, SegmentStatus};
@@ -79,7 +80,8 @@ impl Maintainer {
         let Some(change) = change else { return Ok(false) };
         // The rows in the new image may have been applied by commits that are not durable yet.
         let contains = self.shared.store.journal.end();
-        self.commit_edits(contains, change.edits)?;
+        let unnamed = Unnamed::new(&self.shared.store, change.written);
+        self.commit_edits(contains, change.edits, unnamed)?;
         change.install.run();
         Ok(true)
     }
@@ -105,7 +107,8 @@ impl Maintainer {
             self.flush()?;
         }
         if store.manifest.state().heaps.contains_key(&heap.id()) {
-            self.commit_edits(store.journal.end(), vec![Edit::DropHeap(heap.id())])?;
+            let unnamed = Unnamed::new(store, None);
+            self.commit_edits(store.journal.end(), vec![Edit::DropHeap(heap.id())], unnamed)?;
         }
         store.heaps.remove(heap.id());
         heap.retire();

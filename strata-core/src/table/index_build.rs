@@ -26,9 +26,18 @@ impl Transaction {
     ///
     /// # Errors
     /// `DuplicateKey` where a unique index meets a key twice, `NotNull` where a primary key meets NULL, and those of
-    /// [`Catalog::create_index`](crate::catalog::Catalog::create_index).
+    /// [`Catalog::create_index`](crate::catalog::Catalog::create_index). There is no such index then.
     pub async fn create_index(&mut self, table: TableId, index: NewIndex) -> Result<IndexId> {
         self.lock_table(table, TableLockMode::Share).await?;
+        let before = self.savepoint();
+        let built = self.build_index(table, index).await;
+        if built.is_err() {
+            self.rollback_to(&before)?;
+        }
+        built
+    }
+
+    async fn build_index(&mut self, table: TableId, index: NewIndex) -> Result<IndexId> {
         let id = self.change_catalog(|catalog| catalog.create_index(table, index)).await?;
         let view = self.latest_view().table(table)?;
         let def = view.def().clone();

@@ -5,7 +5,7 @@
 //! | rows | the heap's images in the manifest have them already (the heap tells by RowId) |
 //! | marks | the segment is gone |
 //! | index entries | the record ends at or before the position to which index entries were flushed |
-//! | bulk loads | the manifest names the load |
+//! | bulk loads | the manifest names the load; their blocks only where it names another form of the segment, or not the heap |
 //! | counts of live rows | never: the manifest has them as of the journal's start, exactly |
 
 use super::record::RecordBody;

@@ -52,6 +52,11 @@ impl SnapshotRegistry {
         inner.published = timestamp;
     }
 
+    /// How many timestamps somebody reads at.
+    pub fn live_count(&self) -> usize {
+        self.inner.lock().live.len()
+    }
+
     /// What is published and which snapshots are live, at one instant.
     pub fn horizon(&self) -> Horizon {
         let inner = self.inner.lock();

@@ -9,8 +9,9 @@
 //! **Lock order:** `section` > `in_flight` > leaves (lock manager, snapshot registry, journal buffer, heap tails).
 //! The sync thread takes `in_flight` without `section`.
 //!
-//! **Failure.** A sync that fails poisons the store: every commit in flight and every later one is refused
-//! with [`Error::Poisoned`]; published snapshots stay readable.
+//! **Failure.** A sync that fails poisons the store. Where it was the journal's, every commit in flight and every later one
+//! is refused with [`Error::Poisoned`]; where it was that of blocks or of the manifest, every later one. Published
+//! snapshots stay readable.
 
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ impl Store {
         let mut body = RecordBody::encode(writes);
         let space = self.journal.reserve(body.len_bytes() + body.trailer_bound())?;
         if !body.loads().is_empty() {
-            self.cache.store().sync()?;
+            self.sync_blocks()?;
         }
         let mut prepared = self.prepare(&body)?;
         let replacing = body.sections().iter().filter(|part| part.marks > 0);
@@ -299,6 +300,9 @@ impl Store {
             self.tree.apply(&entries, prepared.index.split(held));
         }
         for (load, base) in body.loads().iter().zip(&placement.row_bases) {
+            if replay.has_dropped(load) {
+                continue;
+            }
             self.adopt(section, load, *base, end, replay);
             match deltas.iter_mut().find(|(heap, _)| *heap == load.heap) {
                 Some((_, delta)) => *delta += load.rows as i64,
@@ -360,6 +364,17 @@ impl Store {
         section.pending_loads.push(PendingLoad { load: load.load, end, heap: load.heap, blocks });
     }
 
+    /// Makes all blocks written so far durable.
+    ///
+    /// # Errors
+    /// Those of the block store. It takes no more blocks then, so the store takes no more commits.
+    pub fn sync_blocks(&self) -> Result<()> {
+        self.cache
+            .store()
+            .sync()
+            .inspect_err(|error| self.poison(&format!("a sync of blocks failed: {error}")))
+    }
+
     /// Stops accepting writes.
     pub fn poison(&self, reason: &str) {
         self.publisher.poison(reason);
@@ -384,11 +399,22 @@ pub enum Replay<'a> {
 pub trait Loads: std::fmt::Debug {
     /// Whether this one is adopted for good.
     fn has(&self, load: LoadId) -> bool;
+
+    /// Whether the manifest names this heap. One with an adopted load was named once.
+    fn has_heap(&self, heap: HeapId) -> bool;
 }
 
 impl Replay<'_> {
     fn skips_index(&self) -> bool {
         matches!(self, Self::Yes { index_flushed: true, .. })
+    }
+
+    /// Whether the load's table was dropped after it: its extents may be somebody else's by now.
+    fn has_dropped(&self, load: &BulkPart) -> bool {
+        match self {
+            Self::No => false,
+            Self::Yes { loads, .. } => loads.has(load.load) && !loads.has_heap(load.heap),
+        }
     }
 
     fn skips_load(&self, load: LoadId) -> bool {

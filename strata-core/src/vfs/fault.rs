@@ -131,7 +131,16 @@ pub struct FaultVfs {
 struct Faults {
     armed: Mutex<Option<(Fault, u64)>>,
     counts: [AtomicU64; IoKind::COUNT],
-    fired: AtomicU64,
+    fired: Mutex<Vec<FailedCall>>,
+}
+
+/// A call that was failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedCall {
+    /// What it was.
+    pub kind: IoKind,
+    /// The file or directory; of a rename, the new name.
+    pub path: PathBuf,
 }
 
 impl Faults {
@@ -146,7 +155,7 @@ impl Faults {
         if !due {
             return None;
         }
-        self.fired.fetch_add(1, Ordering::SeqCst);
+        self.fired.lock().push(FailedCall { kind, path: path.to_owned() });
         Some(fault.effect)
     }
 
@@ -181,7 +190,12 @@ impl FaultVfs {
 
     /// How many calls were failed so far.
     pub fn fired(&self) -> u64 {
-        self.faults.fired.load(Ordering::SeqCst)
+        self.faults.fired.lock().len() as u64
+    }
+
+    /// The calls that were failed so far, in order.
+    pub fn failed_calls(&self) -> Vec<FailedCall> {
+        self.faults.fired.lock().clone()
     }
 
     /// How many calls of one kind there were so far, failed ones included.

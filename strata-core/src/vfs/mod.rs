@@ -12,7 +12,7 @@ mod os;
 mod random;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
-pub use self::fault::{Fault, FaultEffect, FaultVfs, IoKind};
+pub use self::fault::{FailedCall, Fault, FaultEffect, FaultVfs, IoKind};
 pub use self::mem::MemVfs;
 pub use self::os::OsVfs;
 pub use self::random::{Random, SeededRandom};

@@ -39,6 +39,8 @@ impl Run {
 #[derive(Debug)]
 pub struct ExtentAllocator {
     recovering: bool,
+    /// What is freed is not handed out again.
+    keeps_freed: bool,
     /// First page of each extent in use, with its length.
     used: BTreeMap<u64, u64>,
     used_pages: u64,
@@ -55,6 +57,7 @@ impl ExtentAllocator {
     pub fn recovering(end: u64) -> Self {
         Self {
             recovering: true,
+            keeps_freed: false,
             used: BTreeMap::new(),
             used_pages: 0,
             free: BTreeMap::new(),
@@ -124,8 +127,8 @@ impl ExtentAllocator {
         Some(id)
     }
 
-    /// Takes an extent out of use, and returns the free run it is now part of; `None` while recovering, or where
-    /// no such extent is in use.
+    /// Takes an extent out of use, and returns the free run it is now part of; `None` where it is not to be reused, or
+    /// where no such extent is in use.
     pub fn free(&mut self, id: BlockId) -> Option<Run> {
         if self.used.get(&id.first_page()) != Some(&id.pages()) {
             debug_assert!(false, "block {id} freed while not in use");
@@ -133,10 +136,15 @@ impl ExtentAllocator {
         }
         self.used.remove(&id.first_page());
         self.used_pages -= id.pages();
-        if self.recovering {
+        if self.recovering || self.keeps_freed {
             return None;
         }
         Some(self.put_back(Run { first: id.first_page(), pages: id.pages(), unpunched: id.pages() }))
+    }
+
+    /// What is freed from now on is out of use and never handed out.
+    pub fn keep_freed(&mut self) {
+        self.keeps_freed = true;
     }
 
     /// Takes a free run out, so that its space can be given back to the system while nobody can allocate it.

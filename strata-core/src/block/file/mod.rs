@@ -285,6 +285,10 @@ impl BlockStore for FileBlockStore {
         self.cut_tail();
     }
 
+    fn keep_freed(&self) {
+        self.extents.lock().keep_freed();
+    }
+
     fn used_bytes(&self) -> u64 {
         self.extents.lock().used_pages() * BlockId::PAGE_BYTES
     }

@@ -64,6 +64,10 @@ impl BlockStore for FaultStore {
         self.inner.free(id);
     }
 
+    fn keep_freed(&self) {
+        self.inner.keep_freed();
+    }
+
     fn used_bytes(&self) -> u64 {
         self.inner.used_bytes()
     }

@@ -22,6 +22,8 @@ use crate::manifest::{Edit, SsTableMeta};
 pub struct CompactionOutcome {
     /// The manifest edits: inputs out, outputs in.
     pub edits: Vec<Edit>,
+    /// The blocks written, for who has to free them if the edit does not come to be.
+    pub written: Vec<BlockId>,
     /// What the tree does once the edits are durable.
     pub change: VersionChange,
     /// Entries read.
@@ -73,8 +75,9 @@ impl IndexTree {
         added.iter_mut().for_each(|meta| meta.level = plan.output_level);
         let removed = removed(plan);
         let edits = edits(&removed, &added);
+        let written = added.iter().map(|meta| meta.block).collect();
         let change = VersionChange { flushed: Vec::new(), added, removed };
-        Ok(CompactionOutcome { edits, change, entries_read, entries_dropped })
+        Ok(CompactionOutcome { edits, written, change, entries_read, entries_dropped })
     }
 }
 
@@ -97,7 +100,7 @@ fn moved(plan: &CompactionPlan) -> CompactionOutcome {
     let added: Vec<SsTableMeta> = tables.map(|table| table.meta(plan.output_level, 0)).collect();
     let edits = edits(&removed(plan), &added);
     let change = VersionChange { flushed: Vec::new(), added, removed: Vec::new() };
-    CompactionOutcome { edits, change, entries_read: 0, entries_dropped: 0 }
+    CompactionOutcome { edits, written: Vec::new(), change, entries_read: 0, entries_dropped: 0 }
 }
 
 fn removed(plan: &CompactionPlan) -> Vec<BlockId> {

@@ -1,0 +1,15 @@
+//! Fails the i-th call to the file system, for every i, in each public operation of a database.
+//!
+//! Whatever fails: the operation took effect whole or not at all, what was published stays readable, a failed sync ends
+//! writing, opening again finds all that was acknowledged, and nothing is left over: locks, snapshots, memory,
+//! extents, files. See `sweep`.
+
+mod bulk;
+mod ddl;
+mod image;
+mod maintenance;
+mod opening;
+mod reads;
+mod rig;
+mod sweep;
+mod writes;

@@ -1,0 +1,131 @@
+//! Steps of maintenance: none of them changes what the database answers.
+
+use std::sync::Arc;
+
+use strata_core::Database;
+use strata_core::maintenance::Step;
+use strata_core::txn::TableLockMode;
+use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
+
+use crate::{image, sweep};
+
+use crate::rig::{
+    Outcome, assert_clean, begin, change, commit, contents, create, def, insert, load, now, open, write,
+};
+use crate::sweep::{Operation, squeeze, sweep as sweep_all};
+
+#[test]
+fn checkpoint() {
+    let run = |db: &Database| -> Outcome { Ok(db.checkpoint()?) };
+    sweep_all(&Operation::maintenance("checkpoint", |_| (), run));
+}
+
+/// Flush, compaction and freezing, one step after the other.
+#[test]
+fn steps() {
+    let prepare = |db: &Database| {
+        for turn in 0..2 {
+            let from = 2_000 + 100 * turn;
+            write(db, "hot", |txn| insert(db, txn, "hot", from..from + 70)).expect("inserts");
+            db.checkpoint().expect("checkpoints");
+        }
+    };
+    let run = |db: &Database| -> Outcome {
+        while db.maintain()? != Step::Idle {}
+        Ok(())
+    };
+    sweep_all(&Operation::maintenance("steps", prepare, run));
+}
+
+/// Everything: frozen segments become sparse, dead ones go.
+#[test]
+fn vacuum() {
+    let prepare = |db: &Database| {
+        write(db, "cold", |txn| change(db, txn, "cold", 100..180, true)).expect("deletes");
+        write(db, "cold", |txn| change(db, txn, "cold", 220..300, true)).expect("deletes");
+        write(db, "cold", |txn| insert(db, txn, "cold", 2_000..2_040)).expect("inserts");
+    };
+    let run = |db: &Database| -> Outcome { Ok(db.vacuum()?) };
+    sweep_all(&Operation::maintenance("vacuum", prepare, run));
+}
+
+/// The heap of a dropped table, and one that was truncated.
+#[test]
+fn dropping_heaps() {
+    let prepare = |db: &Database| {
+        let mut txn = begin(db).expect("begins");
+        for (name, drops) in [("cold", true), ("loaded", false)] {
+            let id = def(db, name).id;
+            now(txn.lock_table(id, TableLockMode::AccessExclusive)).expect("locks");
+            if drops {
+                now(txn.drop_relation(id)).expect("drops");
+            } else {
+                now(txn.truncate(id)).expect("truncates");
+            }
+        }
+        commit(db, txn).expect("commits");
+    };
+    let run = |db: &Database| -> Outcome {
+        while db.maintain()? != Step::Idle {}
+        Ok(())
+    };
+    sweep_all(&Operation::maintenance("dropping heaps", prepare, run));
+}
+
+/// TRAPS "Extents": a load, its table's end and the freeing of its extents all lie after the journal's start. Replay meets
+/// the load again, and its extents are somebody else's by then.
+#[test]
+fn replay_does_not_adopt_the_load_of_a_dropped_table() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(vfs.clone()).expect("opens");
+    let mut txn = begin(&db).expect("begins");
+    create(&mut txn, "hot").expect("made");
+    let gone = create(&mut txn, "gone").expect("made");
+    load(&txn, gone, 0..150).expect("loads");
+    commit(&db, txn).expect("commits");
+    assert_eq!(db.maintain().expect("steps"), Step::Flush);
+    let mut txn = begin(&db).expect("begins");
+    now(txn.lock_table(gone, TableLockMode::AccessExclusive)).expect("locks");
+    now(txn.drop_relation(gone)).expect("drops");
+    commit(&db, txn).expect("commits");
+    while db.maintain().expect("steps") != Step::Idle {}
+    for from in [0, 100] {
+        write(&db, "hot", |txn| insert(&db, txn, "hot", from..from + 70)).expect("inserts");
+        while db.maintain().expect("steps") != Step::Idle {}
+    }
+    let before = contents(&db).expect("reads");
+    let reopened = open(Arc::new(vfs.crash_clone(&SeededRandom::new(1)))).expect("opens");
+    assert!(reopened.replayed_records() > 2, "no checkpoint was made");
+    for _ in 0..3 {
+        assert_eq!(contents(&reopened).expect("reads"), before);
+        assert_clean(&reopened);
+        reopened.vacuum().expect("vacuums");
+        write(&reopened, "hot", |txn| change(&reopened, txn, "hot", 0..1, false)).expect("goes on");
+        write(&reopened, "hot", |txn| change(&reopened, txn, "hot", 0..1, true)).expect("goes on");
+        write(&reopened, "hot", |txn| insert(&reopened, txn, "hot", 0..1)).expect("goes on");
+    }
+}
+
+/// The sync of a manifest edit fails: the edit may be on the disk, and name blocks that nobody uses now. Pages that are evicted
+/// later must not go there.
+#[test]
+fn blocks_of_an_edit_in_doubt_are_not_overwritten() {
+    let memory = Arc::new(MemVfs::new());
+    let faults = FaultVfs::new(memory.clone());
+    let db = open(Arc::new(faults.clone())).expect("opens");
+    let mut txn = begin(&db).expect("begins");
+    create(&mut txn, "hot").expect("made");
+    commit(&db, txn).expect("commits");
+    db.checkpoint().expect("checkpoints");
+    write(&db, "hot", |txn| insert(&db, txn, "hot", 0..200)).expect("inserts");
+    let before = contents(&db).expect("reads");
+    db.check();
+    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]).in_path("MANIFEST"));
+    db.vacuum().expect_err("the edit is in doubt");
+    faults.disarm();
+    squeeze(&db);
+    assert!(db.stats().cache.write_backs > 0, "pages were evicted");
+    let written = image::system_of(&image::files_of(&memory));
+    drop(db);
+    sweep::assert_reopens(written, &[&before], "with the edit");
+}
