@@ -1,0 +1,56 @@
+//! Bytes changed. `STRATA_FLIPS` sets how many are tried in each database; `all` tries every byte that is not zero.
+
+use std::path::PathBuf;
+
+use strata_core::vfs::{Random, SeededRandom};
+
+use crate::judge::{assert_intact, judge, random};
+use crate::sample::{Files, Kept, closed, every_form, frozen, killed};
+
+#[test]
+fn a_changed_byte_changes_no_answer() {
+    let random = random();
+    sweep("closed", &closed(), &random, 200);
+    sweep("killed", &killed(), &random, 200);
+    sweep("every form", &every_form().kept, &random, 250);
+    sweep("frozen", &frozen(), &random, 25);
+}
+
+fn sweep(name: &str, kept: &Kept, random: &SeededRandom, count: usize) {
+    assert_intact(name, kept);
+    let mut refused = 0;
+    let places = places(&kept.files, random, count);
+    for (file, offset) in &places {
+        let mut files = kept.files.clone();
+        let change = 1 + random.below(255) as u8;
+        let bytes = files.get_mut(file).expect("a file of the list");
+        bytes[*offset] ^= change;
+        let what = format!("{name}: byte {offset} of {} ^ {change:#x}", file.display());
+        refused += usize::from(judge(&files, kept, kept.may_be_torn(file, *offset), &what));
+    }
+    println!("{name}: {} bytes changed, {refused} refused", places.len());
+    assert!(refused > 0, "{name}: no changed byte was noticed");
+}
+
+/// Bytes to change, as many from each file. Zeros are mostly padding: one in twenty.
+fn places(files: &Files, random: &SeededRandom, count: usize) -> Vec<(PathBuf, usize)> {
+    let wanted = std::env::var("STRATA_FLIPS").unwrap_or_else(|_| count.to_string());
+    let mut places = Vec::new();
+    for (path, bytes) in files.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        let full: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        if wanted == "all" {
+            places.extend(full.into_iter().map(|at| (path.clone(), at)));
+            continue;
+        }
+        let share = wanted.parse::<usize>().expect("a number").div_ceil(files.len());
+        for _ in 0..share {
+            let at = match full.len() as u64 {
+                0 => random.below(bytes.len() as u64) as usize,
+                _ if random.chance(1, 20) => random.below(bytes.len() as u64) as usize,
+                some => full[random.below(some) as usize],
+            };
+            places.push((path.clone(), at));
+        }
+    }
+    places
+}
