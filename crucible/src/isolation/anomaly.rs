@@ -103,7 +103,7 @@ pub struct Anomaly {
     pub by_time: bool,
     /// The transactions in it, by their places in the history.
     pub transactions: Vec<usize>,
-    /// What is wrong, in words; a cycle has a line for each edge.
+    /// What is wrong, in words; a cycle has a line for each edge. Empty for cycles after the first of a name.
     pub description: String,
 }
 

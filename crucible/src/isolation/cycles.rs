@@ -15,8 +15,8 @@ use super::history::History;
 
 /// From how many nodes of one component cycles are looked for.
 const STARTS: usize = 64;
-/// How many cycles of a pass are kept.
-const KEPT: usize = 2_000;
+/// How many cycles of a pass are kept: to know that there are some takes one.
+const KEPT: usize = 300;
 
 /// Which edges a cycle may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ struct Step {
     edge: Edge,
 }
 
-/// Cycles of the graph in these passes, the shortest first, each set of nodes once.
+/// Cycles of the graph in these passes, the shortest first, each set of nodes once. The first of each name is described.
 pub fn find(graph: &Graph, history: &History, passes: &[Pass]) -> Vec<Anomaly> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
@@ -54,7 +54,20 @@ pub fn find(graph: &Graph, history: &History, passes: &[Pass]) -> Vec<Anomaly> {
         }
     }
     found.sort_by_key(Vec::len);
-    found.iter().map(|cycle| describe(graph, history, cycle)).collect()
+    let mut described = HashSet::new();
+    let anomalies = found.iter().map(|cycle| {
+        let (phenomenon, by_time) = name(graph, cycle);
+        let is_first = described.insert((phenomenon, by_time));
+        let mut transactions: Vec<usize> = cycle.iter().map(|step| graph.transaction(step.from)).collect();
+        transactions.sort_unstable();
+        transactions.dedup();
+        let description = match is_first {
+            true => describe(graph, history, cycle, &transactions),
+            false => String::new(),
+        };
+        Anomaly { phenomenon, by_time, transactions, description }
+    });
+    anomalies.collect()
 }
 
 struct Walk<'a> {
@@ -125,17 +138,18 @@ impl Walk<'_> {
     }
 }
 
-fn name(graph: &Graph, cycle: &[Step]) -> Phenomenon {
+/// What a cycle is called, and whether it needs the order of time.
+fn name(graph: &Graph, cycle: &[Step]) -> (Phenomenon, bool) {
     let is_rw = |step: &Step| matches!(step.edge.dependency, Dependency::Rw { .. });
     let has = |dependency| cycle.iter().any(|step| step.edge.dependency == dependency);
     let rw = cycle.iter().filter(|step| is_rw(step)).count();
     let adjacent =
         (0..cycle.len()).any(|place| is_rw(&cycle[place]) && is_rw(&cycle[(place + 1) % cycle.len()]));
     if !graph.statements.is_empty() && rw > 0 {
-        return Phenomenon::SplitStatement;
+        return (Phenomenon::SplitStatement, has(Dependency::Time));
     }
     let one_key = cycle.iter().all(|step| step.edge.key == cycle[0].edge.key);
-    match rw {
+    let phenomenon = match rw {
         0 if !has(Dependency::Wr) => Phenomenon::G0,
         0 => Phenomenon::G1c,
         1 if one_key && !has(Dependency::Wr) && !has(Dependency::Time) => Phenomenon::LostUpdate,
@@ -143,10 +157,11 @@ fn name(graph: &Graph, cycle: &[Step]) -> Phenomenon {
         _ if !adjacent => Phenomenon::GNonadjacent,
         _ if has(Dependency::Rw { predicate: true }) => Phenomenon::G2,
         _ => Phenomenon::G2Item,
-    }
+    };
+    (phenomenon, has(Dependency::Time))
 }
 
-fn describe(graph: &Graph, history: &History, cycle: &[Step]) -> Anomaly {
+fn describe(graph: &Graph, history: &History, cycle: &[Step], transactions: &[usize]) -> String {
     let mut text = format!("a cycle of {}", cycle.len());
     for Step { from, edge } in cycle {
         let (from, to) = (graph.name(*from), graph.name(edge.to));
@@ -162,16 +177,8 @@ fn describe(graph: &Graph, history: &History, cycle: &[Step]) -> Anomaly {
         };
         let _ = write!(text, "\n    {why}");
     }
-    let mut transactions: Vec<usize> = cycle.iter().map(|step| graph.transaction(step.from)).collect();
-    transactions.sort_unstable();
-    transactions.dedup();
-    for place in &transactions {
+    for place in transactions {
         let _ = write!(text, "\n    T{place}: {}", history.transactions[*place]);
     }
-    Anomaly {
-        phenomenon: name(graph, cycle),
-        by_time: cycle.iter().any(|step| step.edge.dependency == Dependency::Time),
-        transactions,
-        description: text,
-    }
+    text
 }
