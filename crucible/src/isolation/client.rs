@@ -6,6 +6,8 @@
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use strata_core::heap::column::Selection;
 use strata_core::ids::{ColumnId, RowId};
@@ -40,6 +42,8 @@ pub enum Request {
     Fetch,
     /// Appends to a list that is a row; the first append inserts it.
     Append(Key),
+    /// Inserts a list, there or not.
+    Create(Key),
     /// Appends to a list of children.
     AppendChild(Group),
     /// Inserts a row.
@@ -69,6 +73,7 @@ pub struct Session<'a> {
     transaction: Transaction,
     savepoints: Vec<(u32, Savepoint)>,
     cursor: Option<(ReadView, Request)>,
+    linger: Duration,
     fault: Option<&'a Fault>,
     /// What the statement under way has done. Whatever becomes of the statement, it is part of the history.
     pub operations: Vec<Operation>,
@@ -88,9 +93,15 @@ impl<'a> Session<'a> {
             transaction,
             savepoints: Vec::new(),
             cursor: None,
+            linger: Duration::ZERO,
             fault,
             operations: Vec::new(),
         }
+    }
+
+    /// Makes the session's writing statements wait this long between finding their rows and locking them.
+    pub fn linger(&mut self, time: Duration) {
+        self.linger = time;
     }
 
     /// Runs a statement.
@@ -112,6 +123,7 @@ impl<'a> Session<'a> {
                 None => Ok(()),
             },
             Request::Append(list) => self.append(*list),
+            Request::Create(list) => self.create(*list),
             Request::AppendChild(list) => self.append_child(*list),
             Request::Insert(group) => self.insert(*group),
             Request::Update(key, group) => self.change_one(*key, &Change::Update(*group)),
@@ -230,15 +242,11 @@ impl<'a> Session<'a> {
     fn append(&mut self, key: Key) -> Result<()> {
         self.lock_table(&self.tables.lists)?;
         let view = self.transaction.view().table(self.tables.lists.id)?;
-        let value = self.value();
         let found = find(&view, key)?;
         let mut values = found.map_or(Ok(Vec::new()), |row| Tables::items(&stored(&view, row)?))?;
         self.operations.push(Operation::ReadList { key, values: values.clone() });
-        let Some(row) = found else {
-            self.operations.push(written(key, value, Value::NONE, State::There));
-            let row = Tables::list(key, &[value]);
-            return block_on(self.transaction.insert(view.def(), &row)).map(drop);
-        };
+        let Some(row) = found else { return self.create(key) };
+        let value = self.value();
         if let Some(fault) = self.fault
             && let Some(written_there) = fault.write_through_another(&view, key, &values, value)
         {
@@ -252,6 +260,13 @@ impl<'a> Session<'a> {
         values.push(value);
         self.operations.push(written(key, value, base, State::There));
         block_on(self.transaction.update(&view, row, &Tables::list(key, &values))).map(drop)
+    }
+
+    fn create(&mut self, key: Key) -> Result<()> {
+        self.lock_table(&self.tables.lists)?;
+        let value = self.value();
+        self.operations.push(written(key, value, Value::NONE, State::There));
+        block_on(self.transaction.insert(&self.tables.lists, &Tables::list(key, &[value]))).map(drop)
     }
 
     fn append_child(&mut self, group: Group) -> Result<()> {
@@ -323,6 +338,9 @@ impl<'a> Session<'a> {
 
     /// Locks a row that the view shows. Gives its newest version and a view that shows that, unless it is gone.
     fn lock(&self, view: TableView, row: RowId) -> Result<Option<(TableView, RowId)>> {
+        if !self.linger.is_zero() {
+            thread::sleep(self.linger);
+        }
         match block_on(self.transaction.lock_row(&view, row, RowLockMode::Update))? {
             Locked::Current => Ok(Some((view, row))),
             Locked::Gone => Ok(None),

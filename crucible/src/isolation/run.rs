@@ -82,9 +82,9 @@ impl Runner {
             freeze_idle_segments: true,
             tail_slots: 64,
         };
-        let sizes = Sizes { segment_bytes: 32 << 10, journal_file_bytes: 256 << 10, ..Sizes::default() };
+        let sizes = Sizes { segment_bytes: 8 << 10, journal_file_bytes: 256 << 10, ..Sizes::default() };
         let options = Options {
-            memory_bytes: 64 << 20,
+            memory_bytes: 256 << 20,
             maintenance: MaintenanceMode::Background,
             thresholds: Some(thresholds),
             sync_thread: true,
@@ -162,11 +162,11 @@ impl Runner {
                     scope.spawn(move || Client::new(this, process, random, fault).run(left))
                 })
                 .collect();
-            let clients: Vec<Result<Client<'_>>> =
-                clients.into_iter().map(|client| client.join().expect("a client panicked")).collect();
+            let clients: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
             ended.store(true, Ordering::Relaxed);
             vacuum.join().expect("VACUUM panicked")?;
-            clients.into_iter().collect::<Result<Vec<_>>>()
+            let clients = clients.into_iter().map(|client| client.expect("a client panicked"));
+            clients.collect::<Result<Vec<_>>>()
         })?;
         let mut history = History::default();
         let (mut rolled_back, mut retries) = (0, Vec::new());
@@ -192,7 +192,7 @@ impl Runner {
             self.database.vacuum()?;
             for _ in 0..10 {
                 if !ended.load(Ordering::Relaxed) {
-                    thread::sleep(Duration::from_millis(20));
+                    thread::sleep(Duration::from_millis(10));
                 }
             }
         }
@@ -271,6 +271,9 @@ impl<'a> Client<'a> {
         let invoked = runner.now();
         let begun = runner.database.begin(isolation(runner.settings.level))?;
         let mut session = Session::new(&runner.tables, &runner.hot.values, begun, self.fault);
+        if self.random.chance(1, 40) {
+            session.linger(Duration::from_millis(self.random.within(1..40)));
+        }
         let mut statements = Vec::with_capacity(program.requests.len());
         let (mut failed, mut cursor) = (None, None);
         for request in &program.requests {
@@ -331,7 +334,7 @@ impl<'a> Client<'a> {
             Error::SerializationFailure => "serialization failures",
             Error::ReadConflict => "read conflicts",
             Error::Deadlock => "deadlocks",
-            // Two that made the same list.
+            // Of lists.
             Error::DuplicateKey { .. } => "duplicate keys",
             error if error.kind() == ErrorKind::Retry => "others",
             _ => return Err(error),

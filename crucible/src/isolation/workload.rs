@@ -158,10 +158,12 @@ fn partial(hot: &HotKeys, random: &mut Random, name: u32, requests: &mut Vec<Req
 
 fn statement(hot: &HotKeys, random: &mut Random) -> Request {
     let known = hot.row(random);
-    match (random.within(0..22), known) {
+    match (random.within(0..24), known) {
         (0..=6, _) => read(hot, random),
         (20, _) => Request::Open(Box::new(read(hot, random))),
         (21, _) => Request::Fetch,
+        (22, _) if random.chance(1, 2) => Request::Create(hot.list(random)),
+        (22, _) => Request::Append(hot.list(random)),
         (7..=10, _) => Request::Append(hot.list(random)),
         (11..=12, _) => Request::AppendChild(hot.children(random)),
         (13..=14, _) | (_, None) => Request::Insert(hot.class(random)),
@@ -208,6 +210,7 @@ mod tests {
             "Read",
             "Append(",
             "AppendChild",
+            "Create",
             "Insert",
             "Some(Group",
             "Delete",
