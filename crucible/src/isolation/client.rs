@@ -20,6 +20,9 @@ use super::faults::Fault;
 use super::history::{Group, Key, Operation, State, Value};
 use super::tables::{Row, Tables, index_key};
 
+/// Rows of a bulk load.
+pub const LOADED_ROWS: usize = 12;
+
 /// How a predicate read finds its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -48,6 +51,8 @@ pub enum Request {
     AppendChild(Group),
     /// Inserts a row.
     Insert(Group),
+    /// Loads rows in bulk. It must be the transaction's last: its own statements would not find the rows by an index.
+    Load(Group),
     /// UPDATE of a row by its id; it moves to a group if one is given.
     Update(Key, Option<Group>),
     /// DELETE of a row by its id.
@@ -126,6 +131,7 @@ impl<'a> Session<'a> {
             Request::Create(list) => self.create(*list),
             Request::AppendChild(list) => self.append_child(*list),
             Request::Insert(group) => self.insert(*group),
+            Request::Load(group) => self.load(*group),
             Request::Update(key, group) => self.change_one(*key, &Change::Update(*group)),
             Request::Delete(key) => self.change_one(*key, &Change::Delete),
             Request::UpdateGroup(group) => self.update_group(*group),
@@ -283,6 +289,18 @@ impl<'a> Session<'a> {
         let row = Row { key: Key(value.0), group, value };
         self.operations.push(written(row.key, value, Value::NONE, State::In(group)));
         block_on(self.transaction.insert(&self.tables.rows, &Tables::row(row))).map(drop)
+    }
+
+    fn load(&mut self, group: Group) -> Result<()> {
+        let values: Vec<Value> = (0..LOADED_ROWS).map(|_| self.value()).collect();
+        let rows: Vec<Row> =
+            values.iter().map(|value| Row { key: Key(value.0), group, value: *value }).collect();
+        for row in &rows {
+            self.operations.push(written(row.key, row.value, Value::NONE, State::In(group)));
+        }
+        let mut load = block_on(self.transaction.bulk_load(self.tables.rows.id))?;
+        load.append(&self.tables.batch(&rows)?)?;
+        block_on(load.finish()).map(drop)
     }
 
     fn change_one(&mut self, key: Key, change: &Change) -> Result<()> {

@@ -16,7 +16,7 @@ use strata_core::{Database, Error, ErrorKind, Options, Result, Sizes};
 
 use super::anomaly::{Anomaly, Level, Phenomenon};
 use super::checker::{Findings, check};
-use super::client::{Request, Route, Session};
+use super::client::{LOADED_ROWS, Request, Route, Session};
 use super::faults::{Fault, FaultKind};
 use super::graph::TimeOrder;
 use super::history::{Group, History, Key, Operation, Outcome, State, Statement, Transaction};
@@ -82,7 +82,12 @@ impl Runner {
             freeze_idle_segments: true,
             tail_slots: 64,
         };
-        let sizes = Sizes { segment_bytes: 8 << 10, journal_file_bytes: 256 << 10, ..Sizes::default() };
+        let sizes = Sizes {
+            segment_bytes: 8 << 10,
+            bulk_rows: LOADED_ROWS,
+            journal_file_bytes: 256 << 10,
+            ..Sizes::default()
+        };
         let options = Options {
             memory_bytes: 256 << 20,
             maintenance: MaintenanceMode::Background,
@@ -282,7 +287,9 @@ impl<'a> Client<'a> {
             let ran = session.run(request);
             let operations = std::mem::take(&mut session.operations);
             for operation in &operations {
-                if let (Request::Insert(_), Operation::Write { key, .. }) = (request, operation) {
+                if let (Request::Insert(_) | Request::Load(_), Operation::Write { key, .. }) =
+                    (request, operation)
+                {
                     runner.hot.add_row(*key, &mut self.random);
                 }
             }

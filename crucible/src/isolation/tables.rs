@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::ColumnId;
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder, SqlType};
 use strata_core::table::{Isolation, encode_index_key};
 use strata_core::txn::block_on;
 use strata_core::{Database, Error, Result};
@@ -85,6 +86,19 @@ impl Tables {
     pub fn row(row: Row) -> Vec<Datum> {
         let filler = format!("version {} of row {}, which is in class {}", row.value, row.key, row.group.0);
         vec![integer(row.key.0), integer(row.group.0), integer(row.value.0), Datum::Text(filler)]
+    }
+
+    /// Rows of `rows`, for a bulk load.
+    pub fn batch(&self, rows: &[Row]) -> Result<RecordBatch> {
+        let columns = self.rows.schema.live().enumerate().map(|(place, column)| {
+            let mut builder = ColumnBuilder::new(&column.column_type, rows.len());
+            for row in rows {
+                builder.push_datum(&Self::row(*row)[place])?;
+            }
+            Ok((column.name.as_str(), builder.finish()))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_from_iter(columns).map_err(|error| Error::Invalid(error.to_string()))
     }
 
     /// What a row of `rows` says.

@@ -133,6 +133,9 @@ impl Program {
         if requests.iter().any(|request| matches!(request, Request::Open(_))) {
             requests.push(Request::Fetch);
         }
+        if random.chance(1, 60) {
+            requests.push(Request::Load(hot.class(random)));
+        }
         Self { requests, commits: !random.chance(1, 12) }
     }
 }
@@ -210,6 +213,7 @@ mod tests {
             "Read",
             "Append(",
             "AppendChild",
+            "Load",
             "Create",
             "Insert",
             "Some(Group",
