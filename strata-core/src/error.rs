@@ -60,7 +60,10 @@ pub enum Error {
         detail: String,
     },
     /// A file or block of a kind or version that this program does not know.
-    #[error("{what} has format version {found}; this program reads up to {supported}. Use a newer strata")]
+    #[error(
+        "{what} has format version {found}, and this program reads up to {supported}: a newer Strata wrote it. Open the \
+         database with that version, or export its tables there and load them here"
+    )]
     UnsupportedFormat {
         /// The kind of file or block.
         what: String,

@@ -1,0 +1,107 @@
+//! Files of a newer version are refused, with a sentence that says what to do.
+
+use std::ops::Bound::Unbounded;
+use std::path::{Path, PathBuf};
+
+use strata_core::block::BlockKind;
+use strata_core::manifest::{Manifest, SegmentImage};
+use strata_core::vfs::MemVfs;
+use strata_core::{Error, Result};
+
+use crate::files::{DIR, Files, files_of, fixture, system_of};
+use crate::v1::open;
+
+/// Adds one to a number of two bytes in a header of 64, and mends the header's checksum.
+fn make_newer(header: &mut [u8], at: usize) {
+    let number = u16::from_le_bytes([header[at], header[at + 1]]) + 1;
+    header[at..at + 2].copy_from_slice(&number.to_le_bytes());
+    let checksum = crc32fast::hash(&header[..60]);
+    header[60..64].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Opens and reads everything.
+fn read(vfs: std::sync::Arc<MemVfs>) -> Result<()> {
+    let db = open(vfs)?;
+    let view = db.view();
+    for def in view.catalog().tables() {
+        let table = view.table(def.id)?;
+        for segment in table.segments()? {
+            for slot in table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64))? {
+                table.row(segment.segment().first_row().offset(u64::from(slot)))?.to_datums(&def.schema)?;
+            }
+        }
+        for index in &def.indexes {
+            table.range(index.id, Unbounded, Unbounded, false)?.collect::<Result<Vec<_>>>()?;
+        }
+    }
+    Ok(())
+}
+
+fn assert_refused(files: &Files, what: &str) {
+    let error = read(system_of(files)).expect_err(what);
+    assert!(matches!(error, Error::UnsupportedFormat { .. }), "{what}: {error}");
+    let says = error.to_string();
+    for part in ["has format version 2", "a newer Strata wrote it", "Open the database with that version"] {
+        assert!(says.contains(part), "{what}: {says}");
+    }
+}
+
+fn named(files: &Files, part: &str) -> Vec<PathBuf> {
+    files.keys().filter(|name| name.to_string_lossy().contains(part)).cloned().collect()
+}
+
+#[test]
+fn a_newer_manifest_is_refused_and_left_alone() {
+    let mut files = fixture("v1");
+    for name in named(&files, "MANIFEST-") {
+        make_newer(&mut files.get_mut(&name).expect("is there")[..64], 8);
+    }
+    assert_refused(&files, "the manifest");
+    let vfs = system_of(&files);
+    open(vfs.clone()).err().expect("is refused");
+    let mut after = files_of(&vfs);
+    after.remove(Path::new("LOCK"));
+    files.remove(Path::new("LOCK"));
+    assert!(after == files, "something was written");
+}
+
+#[test]
+fn a_newer_journal_is_refused_and_left_alone() {
+    let fixture = fixture("v1");
+    let names = named(&fixture, ".journal");
+    for name in &names {
+        let mut files = fixture.clone();
+        make_newer(&mut files.get_mut(name).expect("is there")[..64], 8);
+        assert_refused(&files, &name.display().to_string());
+        let vfs = system_of(&files);
+        open(vfs.clone()).err().expect("is refused");
+        let after = files_of(&vfs);
+        assert!(names.iter().all(|name| after[name] == files[name]), "something was written");
+    }
+}
+
+#[test]
+fn a_newer_block_of_any_kind_is_refused() {
+    let fixture = fixture("v1");
+    let state = Manifest::read(&*system_of(&fixture), &Path::new(DIR).join("manifest")).expect("reads");
+    let mut blocks: Vec<_> = state.sstables.iter().map(|table| (table.block, BlockKind::SsTable)).collect();
+    for segment in state.heaps.values().flat_map(|heap| heap.segments.values()) {
+        let kind = match &segment.image {
+            SegmentImage::Hot { .. } => BlockKind::RowPage,
+            SegmentImage::Column { .. } | SegmentImage::Dropped => BlockKind::ColumnBlock,
+        };
+        blocks.extend(segment.image.blocks().map(|block| (block, kind)));
+        blocks.extend(segment.marks.map(|block| (block, BlockKind::Marks)));
+    }
+    for kind in [BlockKind::RowPage, BlockKind::ColumnBlock, BlockKind::Marks, BlockKind::SsTable] {
+        for (what, at) in [("header", 4), ("contents", 8)] {
+            let mut files = fixture.clone();
+            let bytes = files.get_mut(Path::new("blocks.strata")).expect("is there");
+            for (block, _) in blocks.iter().filter(|(_, other)| *other == kind) {
+                let start = usize::try_from(block.offset_bytes()).expect("small");
+                make_newer(&mut bytes[start..start + 64], at);
+            }
+            assert_refused(&files, &format!("{kind:?}, its {what}"));
+        }
+    }
+}
