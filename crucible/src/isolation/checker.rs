@@ -5,8 +5,8 @@
 //! ([`cycles`](super::cycles)). It is sound: every anomaly that it reports is one. It finds every cycle's component, and of
 //! each component some cycles.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Write as _};
 
 use super::anomaly::{Anomaly, Level, Phenomenon};
 use super::cycles::{self, Pass};
@@ -29,6 +29,7 @@ pub fn check(history: &History, level: Level, time: TimeOrder) -> Findings {
     let (orders, mut anomalies) = Orders::infer(history, &writes);
     let (observations, found) = observe(history, &writes, &orders);
     anomalies.extend(found);
+    show_transactions(&mut anomalies, history);
     let graph = Graph::of_transactions(history, &writes, &orders, &observations, time);
     let passes = [Pass::Writes, Pass::Reads, Pass::Nonadjacent, Pass::All];
     anomalies.extend(cycles::find(&graph, history, &passes));
@@ -38,6 +39,16 @@ pub fn check(history: &History, level: Level, time: TimeOrder) -> Findings {
         anomalies.extend(split.into_iter().filter(|found| found.phenomenon == Phenomenon::SplitStatement));
     }
     Findings { anomalies }
+}
+
+/// Adds the transactions to the first finding of each name.
+fn show_transactions(anomalies: &mut [Anomaly], history: &History) {
+    let mut shown = HashSet::new();
+    for anomaly in anomalies.iter_mut().filter(|anomaly| shown.insert(anomaly.phenomenon)) {
+        for place in &anomaly.transactions {
+            let _ = write!(anomaly.description, "\n    T{place}: {}", history.transactions[*place]);
+        }
+    }
 }
 
 impl Findings {

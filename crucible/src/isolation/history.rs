@@ -21,7 +21,7 @@ use std::fmt;
 pub struct Key(pub u64);
 
 /// A version of a key. Unique in a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(pub u64);
 
 /// What a predicate read asks for.
@@ -148,6 +148,13 @@ impl fmt::Display for Value {
             Self::NONE => f.write_str("none"),
             Self(value) => write!(f, "{value}"),
         }
+    }
+}
+
+/// As displayed: lists of values are part of what is reported.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

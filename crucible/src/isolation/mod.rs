@@ -7,8 +7,8 @@
 //! | `writes`, `orders`, `reads` | who wrote what, in which order, and who saw it |
 //! | `graph`, `components`, `cycles` | dependencies, and the cycles in them |
 //! | `checker` | the above, put together |
-//! | `tables`, `client` | statements on the real engine |
-//! | `workload`, `run` | what is asked, by whom, for how long |
+//! | `request`, `tables`, `client` | statements on the real engine |
+//! | `workload`, `run`, `report` | what is asked, by whom, for how long, and what came of it |
 //! | `faults` | clients that are wrong on purpose |
 
 pub mod anomaly;
@@ -21,6 +21,8 @@ pub mod graph;
 pub mod history;
 pub mod orders;
 pub mod reads;
+pub mod report;
+pub mod request;
 pub mod run;
 pub mod tables;
 pub mod workload;

@@ -4,7 +4,6 @@
 //! and now and then all of it (VACUUM); then one transaction that reads every key of the round.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -14,12 +13,14 @@ use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
 use strata_core::table::Isolation;
 use strata_core::{Database, Error, ErrorKind, Options, Result, Sizes};
 
-use super::anomaly::{Anomaly, Level, Phenomenon};
+use super::anomaly::Level;
 use super::checker::{Findings, check};
-use super::client::{LOADED_ROWS, Request, Route, Session};
+use super::client::Session;
 use super::faults::{Fault, FaultKind};
 use super::graph::TimeOrder;
 use super::history::{Group, History, Key, Operation, Outcome, State, Statement, Transaction};
+use super::report::Report;
+use super::request::{LOADED_ROWS, Request, Route};
 use super::tables::Tables;
 use super::workload::{HotKeys, Program};
 use crate::random::Random;
@@ -41,25 +42,6 @@ pub struct Settings {
     pub seed: u64,
     /// What is wrong with the clients.
     pub fault: Option<FaultKind>,
-}
-
-/// What came of the rounds.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Rounds run.
-    pub rounds: u64,
-    /// Transactions that committed.
-    pub committed: u64,
-    /// Transactions that their clients rolled back.
-    pub rolled_back: u64,
-    /// Transactions that failed and would be tried again, by the error.
-    pub retries: BTreeMap<&'static str, u64>,
-    /// Operations in all transactions.
-    pub operations: u64,
-    /// Anomalies by name, allowed ones too; those seen by the order of time alone apart.
-    pub anomalies: BTreeMap<(Phenomenon, bool), usize>,
-    /// The first that is forbidden.
-    pub forbidden: Option<Anomaly>,
 }
 
 /// Clients, their database, and what they have in common.
@@ -357,27 +339,5 @@ impl<'a> Client<'a> {
             1..=3 => thread::yield_now(),
             _ => {}
         }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rounds, committed, rolled_back, retries, operations, anomalies, .. } = self;
-        write!(
-            f,
-            "{rounds} rounds, {committed} committed, {rolled_back} rolled back, {operations} operations"
-        )?;
-        write!(f, "\n  to be retried: {}", retries.values().sum::<u64>())?;
-        for (name, count) in retries {
-            write!(f, ", {count} {name}")?;
-        }
-        for ((phenomenon, by_time), count) in anomalies {
-            let time = if *by_time { ", by the order of time" } else { "" };
-            write!(f, "\n  {phenomenon}{time}: {count}")?;
-        }
-        if anomalies.is_empty() {
-            f.write_str("\n  no anomaly")?;
-        }
-        Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::client::{Request, Route};
 use super::history::{Group, Key};
+use super::request::{Request, Route};
 use crate::random::Random;
 
 /// Lists, classes of rows, and lists of children in use at a time.
