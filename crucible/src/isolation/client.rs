@@ -137,24 +137,34 @@ impl<'a> Session<'a> {
 
     fn read(&mut self, view: &ReadView, request: &Request) -> Result<()> {
         let Request::Read { lists, registers, classes, children, route } = request else { return Ok(()) };
-        self.read_keys(view, lists, registers)?;
+        self.read_keys(view, lists, registers, *route)?;
         self.scan(view, classes, *route, false)?;
         self.scan(view, children, *route, true)
     }
 
-    fn read_keys(&mut self, view: &ReadView, lists: &[Key], registers: &[Key]) -> Result<()> {
+    fn read_keys(&mut self, view: &ReadView, lists: &[Key], registers: &[Key], route: Route) -> Result<()> {
         let table = view.table(self.tables.lists.id)?;
         for key in lists {
-            let found = find(&table, *key)?;
-            let values = found.map_or(Ok(Vec::new()), |row| Tables::items(&stored(&table, row)?))?;
-            self.operations.push(Operation::ReadList { key: *key, values });
+            let found = find_all(&table, *key, route)?;
+            // Two rows of one primary key are two answers, which contradict each other.
+            for row in &found {
+                let values = Tables::items(&stored(&table, *row)?)?;
+                self.operations.push(Operation::ReadList { key: *key, values });
+            }
+            if found.is_empty() {
+                self.operations.push(Operation::ReadList { key: *key, values: Vec::new() });
+            }
         }
         let table = view.table(self.tables.rows.id)?;
         for key in registers {
-            let found = find(&table, *key)?;
-            let found = found.map(|row| Tables::read_row(&stored(&table, row)?)).transpose()?;
-            let value = found.map_or(Value::NONE, |row| row.value);
-            self.operations.push(Operation::Read { key: *key, value });
+            let found = find_all(&table, *key, route)?;
+            for row in &found {
+                let value = Tables::read_row(&stored(&table, *row)?)?.value;
+                self.operations.push(Operation::Read { key: *key, value });
+            }
+            if found.is_empty() {
+                self.operations.push(Operation::Read { key: *key, value: Value::NONE });
+            }
         }
         Ok(())
     }
@@ -216,7 +226,8 @@ impl<'a> Session<'a> {
             self.operations.push(written(key, value, base, State::There));
             return written_there;
         }
-        let Some((view, row)) = self.lock(view, row)? else { return Ok(()) };
+        let locked = self.lock(view, row, RowLockMode::NoKeyUpdate)?;
+        let Some((view, row)) = locked else { return Ok(()) };
         values = Tables::items(&stored(&view, row)?)?;
         let base = values.last().copied().unwrap_or(Value::NONE);
         values.push(value);
@@ -268,7 +279,11 @@ impl<'a> Session<'a> {
         };
         let value = Tables::read_row(&stored(&view, row)?)?.value;
         self.operations.push(Operation::Read { key, value });
-        match self.lock(view, row)? {
+        let mode = match change {
+            Change::Update(_) => RowLockMode::NoKeyUpdate,
+            Change::Delete => RowLockMode::Update,
+        };
+        match self.lock(view, row, mode)? {
             Some((view, row)) => self.change(&view, row, change),
             None => Ok(()),
         }
@@ -284,7 +299,8 @@ impl<'a> Session<'a> {
             view.rows_of_key(self.tables.rows.indexes[1].id, &key)?.collect::<Result<_>>()?;
         rows.sort_unstable();
         for row in rows {
-            let Some((newest, row)) = self.lock(view.clone(), row)? else { continue };
+            let locked = self.lock(view.clone(), row, RowLockMode::NoKeyUpdate)?;
+            let Some((newest, row)) = locked else { continue };
             // WHERE, evaluated anew.
             if Tables::read_row(&stored(&newest, row)?)?.group == group {
                 self.change(&newest, row, &Change::Update(None))?;
@@ -311,11 +327,11 @@ impl<'a> Session<'a> {
     }
 
     /// Locks a row that the view shows. Gives its newest version and a view that shows that, unless it is gone.
-    fn lock(&self, view: TableView, row: RowId) -> Result<Option<(TableView, RowId)>> {
+    fn lock(&self, view: TableView, row: RowId, mode: RowLockMode) -> Result<Option<(TableView, RowId)>> {
         if !self.linger.is_zero() {
             thread::sleep(self.linger);
         }
-        match block_on(self.transaction.lock_row(&view, row, RowLockMode::Update))? {
+        match block_on(self.transaction.lock_row(&view, row, mode))? {
             Locked::Current => Ok(Some((view, row))),
             Locked::Gone => Ok(None),
             Locked::Moved(newest) => {
@@ -354,6 +370,17 @@ fn written(key: Key, value: Value, base: Value, state: State) -> Operation {
 pub(super) fn find(table: &TableView, key: Key) -> Result<Option<RowId>> {
     let bytes = index_key(table.def(), 0, key.0)?;
     table.first(table.def().indexes[0].id, &bytes)
+}
+
+/// The rows of this primary key, of which there should be one at most: the newest entry of the index, or all of them.
+fn find_all(table: &TableView, key: Key, route: Route) -> Result<Vec<RowId>> {
+    match route {
+        Route::Lookup => Ok(find(table, key)?.into_iter().collect()),
+        Route::Range | Route::Heap => {
+            let bytes = index_key(table.def(), 0, key.0)?;
+            table.rows_of_key(table.def().indexes[0].id, &bytes)?.collect()
+        }
+    }
 }
 
 /// A row's values.
