@@ -159,6 +159,12 @@ impl Heap {
                 self.seal_page(tail);
             }
             Some(Image::Hot(hot)) => self.append(tail, &hot, first, rows.take(count as usize), prepared),
+            None if first.slot() > 0 => {
+                // Replay of a heap dropped since: the rows before these were in the manifest, and nothing of it is now.
+                tail.repeated = true;
+                rows.take(count as usize).for_each(drop);
+                self.seal_page(tail);
+            }
             None => {
                 let hot = self.start_segment(tail, first.segment());
                 self.append(tail, &hot, first, rows.take(count as usize), prepared);

@@ -71,6 +71,23 @@ pub fn account(id: i64, balance: i64) -> Vec<Datum> {
     vec![Datum::Int64(id), Datum::Int64(balance), Datum::Text(format!("account number {id}"))]
 }
 
+/// Loads accounts in bulk and commits.
+pub fn load(db: &Database, table: TableId, ids: std::ops::Range<i64>) -> Result<u64> {
+    let txn = db.begin(Isolation::ReadCommitted)?;
+    let rows = block_on(async {
+        let mut load = txn.bulk_load(table).await?;
+        let mut start = ids.start;
+        while start < ids.end {
+            let end = ids.end.min(start + 10_000);
+            load.append(&batch(start..end))?;
+            start = end;
+        }
+        load.finish().await
+    })?;
+    txn.commit()?.wait()?;
+    Ok(rows)
+}
+
 /// Begins a transaction that may write to the table.
 pub fn writer(db: &Database, table: TableId) -> Transaction {
     let txn = db.begin(Isolation::ReadCommitted).expect("begins");

@@ -3,28 +3,11 @@
 use std::sync::Arc;
 
 use crate::common::*;
-use strata_core::ids::TableId;
 use strata_core::maintenance::Step;
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
-use strata_core::vfs::{MemVfs, SeededRandom};
+use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
 use strata_core::{Database, Error};
-
-fn load(db: &Database, table: TableId, ids: std::ops::Range<i64>) -> Result<u64, Error> {
-    let txn = db.begin(Isolation::ReadCommitted)?;
-    let rows = block_on(async {
-        let mut load = txn.bulk_load(table).await?;
-        let mut start = ids.start;
-        while start < ids.end {
-            let end = ids.end.min(start + 10_000);
-            load.append(&batch(start..end))?;
-            start = end;
-        }
-        load.finish().await
-    })?;
-    txn.commit()?.wait()?;
-    Ok(rows)
-}
 
 #[test]
 fn rows_survive_a_restart() {
@@ -170,4 +153,25 @@ fn the_folder_stays_locked_while_a_transaction_outlives_its_database() {
     assert!(matches!(Database::open(folder.path(), manual()).err(), Some(Error::InUse { .. })));
     drop(txn);
     Database::open(folder.path(), manual()).expect("opens again");
+}
+
+/// Rule 4: the blocks that the edit names may be the ones that opening finds.
+#[test]
+fn nothing_is_written_after_a_manifest_edit_of_unknown_fate() {
+    let disk = Arc::new(MemVfs::new());
+    let faults = FaultVfs::new(disk.clone());
+    let db = Database::open_with_vfs(Arc::new(faults.clone()), DIR, manual()).expect("opens");
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 10)]).expect("inserts");
+    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]).in_path("MANIFEST"));
+    db.checkpoint().expect_err("the manifest cannot be synced");
+    faults.disarm();
+    assert!(matches!(db.checkpoint(), Err(Error::Poisoned { .. })));
+    let refused = insert(&db, table, &[account(2, 20)]);
+    assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
+    assert_eq!(scan(&db, table), vec![(1, 10)]);
+    drop(db);
+    let db = open(&disk);
+    assert_eq!(scan(&db, table), vec![(1, 10)]);
+    assert_clean(&db);
 }

@@ -1,6 +1,7 @@
 //! The engine through its public face: durability, transactions, savepoints.
 
 mod common;
+mod dropped;
 mod durability;
 mod savepoints;
 mod serializable;
