@@ -2,15 +2,34 @@
 
 use std::sync::Arc;
 
-use super::key::split_prefix;
+use super::key::{Probe, split_prefix};
 use super::merge::{Merge, Source};
 use super::sstable::cursor::RunCursor;
 use super::tree::open_table;
 use super::version::Run;
 use crate::cache::{Access, PageCache};
 use crate::error::Result;
-use crate::ids::RowId;
+use crate::ids::{IndexId, RowId};
 use crate::manifest::SsTableMeta;
+
+/// The largest row with a key in tables that no tree has; ordinals of a load stay such.
+///
+/// # Errors
+/// `CorruptBlock`, `Io`, `OutOfMemory`.
+pub fn find_in_tables(
+    cache: &Arc<PageCache>,
+    tables: &[SsTableMeta],
+    index: IndexId,
+    key: &[u8],
+) -> Result<Option<RowId>> {
+    let probe = Probe::new(index, key, RowId::MAX);
+    for meta in tables {
+        if let Some(row) = open_table(cache, meta)?.find(&probe)? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
 
 /// Merges runs, each a list of tables that do not overlap, in ascending order: keys ascending, rows descending
 /// within a key, as the files hold them (ordinals of a load stay such).

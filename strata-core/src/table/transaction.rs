@@ -24,6 +24,7 @@ use crate::catalog::{Catalog, CatalogRows, IndexDef, TableDef, read_system_table
 use crate::error::{Error, Result};
 use crate::heap::Heap;
 use crate::ids::{HeapId, RowId, TableId, TxnId};
+use crate::lsm::find_in_tables;
 use crate::row::{Datum, encode_row};
 use crate::txn::{
     BulkPart, CommitTicket, LockMode, LockTicket, OnApply, Precondition, Resource, RowKey, RowLockMode,
@@ -217,6 +218,8 @@ impl Transaction {
                 }
                 current = successor;
             }
+            // After a failure the locks of commits whose fate is unknown are free: what they left is not to be seen.
+            self.shared.store.check_writable()?;
             match view.heap().mark(current)? {
                 None if current == row => return Ok(Locked::Current),
                 None => return Ok(Locked::Moved(current)),
@@ -260,6 +263,7 @@ impl Transaction {
         let Some((_, key)) = keys.iter().find(|(id, _)| *id == index.id) else { return Ok(()) };
         let resource = Resource::Key(index.id, key.as_ref().into());
         self.shared.store.locks.acquire(self.id, resource, LockMode::Exclusive).await?;
+        self.shared.store.check_writable()?;
         while let Some(holder) = self.live_holder(table, index, key)? {
             if holder.is_provisional() {
                 return Err(duplicate(table, index, key));
@@ -292,6 +296,18 @@ impl Transaction {
                 .find(|row| own.row(*row).is_some_and(|row| row.is_visible(position)));
             if live.is_some() {
                 return Ok(live);
+            }
+        }
+        // What it has loaded in bulk, or made the index over, is in files that no tree has yet.
+        for load in writes.loads().iter().filter(|load| load.heap == table.heap) {
+            let found = find_in_tables(&self.shared.store.cache, &load.tables_of(index.id), index.id, key)?;
+            let Some(row) = found else { continue };
+            if !load.absolute {
+                // Of this transaction's own, so it can be neither locked nor changed before the commit.
+                return Ok(Some(RowId::MAX));
+            }
+            if !own.is_some_and(|own| own.is_marked(row, writes.position())) && heap.mark(row)?.is_none() {
+                return Ok(Some(row));
             }
         }
         Ok(committed.filter(|row| !own.is_some_and(|own| own.is_marked(*row, writes.position()))))

@@ -159,6 +159,15 @@ impl TableView {
         self.own_load_rows() > 0
     }
 
+    /// Whether an index finds all that the statement sees. What its transaction has loaded in bulk, and what it has
+    /// made an index over, is found there once it commits; until then a scan must answer.
+    pub fn index_is_whole(&self, index: IndexId) -> bool {
+        let Some(own) = &self.view.own else { return true };
+        let writes = own.writes.read();
+        let mut loads = writes.loads().iter().filter(|load| load.is_visible(own.position));
+        loads.all(|load| load.tables_of(index).is_empty())
+    }
+
     fn own_load_rows(&self) -> u64 {
         let Some(own) = &self.view.own else { return 0 };
         let writes = own.writes.read();

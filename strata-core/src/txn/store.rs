@@ -282,6 +282,12 @@ impl Store {
         debug_assert!(placement.timestamp > section.last, "rule 1: timestamps only grow");
         let mut deltas: Vec<(HeapId, i64)> = Vec::new();
         let mut entries = Vec::new();
+        // Rule 3: the files of an index build hold older rows than the entries of this commit, those of a load newer ones.
+        let loads =
+            || body.loads().iter().zip(&placement.row_bases).filter(|(load, _)| !replay.has_dropped(load));
+        for (load, base) in loads().filter(|(load, _)| load.absolute) {
+            self.adopt(section, load, *base, end, replay);
+        }
         for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
             let heap = self.heaps.get_or_create(part.heap);
             let mut rows = body.rows(part);
@@ -299,10 +305,7 @@ impl Store {
             let held = prepared.index.bytes();
             self.tree.apply(&entries, prepared.index.split(held));
         }
-        for (load, base) in body.loads().iter().zip(&placement.row_bases) {
-            if replay.has_dropped(load) {
-                continue;
-            }
+        for (load, base) in loads().filter(|(load, _)| !load.absolute) {
             self.adopt(section, load, *base, end, replay);
             match deltas.iter_mut().find(|(heap, _)| *heap == load.heap) {
                 Some((_, delta)) => *delta += load.rows as i64,

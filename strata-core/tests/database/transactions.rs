@@ -229,6 +229,56 @@ fn bulk_against_a_quiet_writer() {
     loading.join().expect("no panic").expect("begins");
 }
 
+/// The keys of a bulk load stand in files of their own until it commits: an insert must look there too.
+#[test]
+fn an_insert_after_a_bulk_load_of_its_transaction_meets_its_keys() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(async {
+        let mut load = txn.bulk_load(table).await.expect("locked");
+        load.append(&batch(0..20_000)).expect("appends");
+        load.finish().await.expect("loads");
+        txn.lock_table(table, TableLockMode::RowExclusive).await.expect("locked");
+        let def = def(&db, table);
+        let refused = txn.insert(&def, &account(7, 0)).await;
+        assert!(matches!(refused, Err(Error::DuplicateKey { .. })), "{refused:?}");
+        txn.insert(&def, &account(20_000, 0)).await.expect("a key of its own");
+    });
+    txn.commit().expect("commits").wait().expect("durable");
+    assert_eq!(scan(&db, table).len(), 20_001);
+    assert_clean(&db);
+}
+
+/// So do those of an index that the transaction has made.
+#[test]
+fn an_insert_after_a_unique_index_of_its_transaction_meets_its_keys() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 10), account(2, 20)]).expect("inserts");
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let mut index = primary_key("by_balance");
+    index.columns[0].column = strata_core::ids::ColumnId::new(1);
+    index.primary = false;
+    let made = block_on(txn.create_index(table, index)).expect("builds");
+    let view = txn.view().table(table).expect("is there");
+    assert!(!view.index_is_whole(made), "its entries are found once it commits");
+    assert!(view.index_is_whole(view.def().primary_key().expect("has one").id));
+    block_on(txn.lock_table(table, TableLockMode::RowExclusive)).expect("locked");
+    let refused = block_on(txn.insert(view.def(), &account(3, 10)));
+    assert!(matches!(refused, Err(Error::DuplicateKey { .. })), "{refused:?}");
+    let (row, _) = find(&txn, &db, table, 1).expect("is there");
+    block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("locked");
+    txn.delete(&view, row).expect("deletes");
+    block_on(txn.insert(view.def(), &account(3, 10))).expect("the key is free");
+    txn.commit().expect("commits").wait().expect("durable");
+    assert_eq!(scan(&db, table), vec![(2, 20), (3, 10)]);
+    // Rule 3: the files of the build hold older rows than the transaction's own entries.
+    let refused = insert(&db, table, &[account(4, 10)]);
+    assert!(matches!(refused, Err(Error::DuplicateKey { .. })), "{refused:?}");
+    assert_clean(&db);
+}
+
 #[test]
 fn crossed_updates_deadlock_once() {
     let db = Arc::new(memory());

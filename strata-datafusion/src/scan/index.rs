@@ -61,7 +61,8 @@ pub(crate) fn find(source: &ScanSource, filters: &[Arc<dyn PhysicalExpr>]) -> Re
     if limits.values().any(|limits| limits.points.as_ref().is_some_and(Vec::is_empty)) {
         return Ok(Some(Found { index: "none".to_owned(), rows: Arc::new([]) }));
     }
-    let indexes = source.table.def().indexes.iter();
+    // Nor does an index that the transaction has made itself.
+    let indexes = source.table.def().indexes.iter().filter(|index| source.table.index_is_whole(index.id));
     let mut candidates: Vec<_> = indexes.filter_map(|index| Candidate::new(source, index, &limits)).collect();
     candidates.sort_by_key(|candidate| candidate.rank);
     for candidate in candidates.iter().take(2) {

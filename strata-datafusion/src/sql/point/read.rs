@@ -84,8 +84,8 @@ impl PointPlan {
         access: &super::access::Access,
         arguments: &Arguments<'_>,
     ) -> SqlResult<Option<Vec<RowId>>> {
-        if table.has_own_loads() {
-            // What a bulk load of this transaction has put into the index is found once it commits.
+        if !table.index_is_whole(access.index) {
+            // What this transaction has loaded in bulk, or made the index over, is found once it commits.
             return Ok(None);
         }
         let keys = match access.keys(&self.table, arguments)? {
