@@ -6,8 +6,9 @@
 //!   part.
 //! - [`concurrency`]: clients that get in each other's way, and questions whose answers must hold at every instant.
 //! - [`isolation`]: concurrent clients of the engine, and a checker of what they saw.
+//! - [`simulate`]: the engine alone, in a world that a seed determines.
 //!
-//! All but the last drive a server in a process of its own ([`process`]), as a user would. What drives the engine alone needs no more than
+//! The first three drive a server in a process of its own ([`process`]), as a user would. The others need no more than
 //! strata-core: `--no-default-features` builds it in seconds.
 
 #[cfg(feature = "server")]
@@ -20,5 +21,6 @@ pub mod process;
 pub mod random;
 #[cfg(feature = "server")]
 pub mod serve;
+pub mod simulate;
 #[cfg(feature = "server")]
 pub mod spec;

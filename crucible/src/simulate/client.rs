@@ -1,0 +1,534 @@
+//! One client: a transaction, what the model knows of it, and what it does.
+//!
+//! An action takes the [`Session`] and gives it back, so that it can stay pending at any lock or commit while other clients
+//! go on. Each checks what it meets against the model at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use strata_core::catalog::TableDef;
+use strata_core::ids::{RowId, TableId};
+use strata_core::row::Datum;
+use strata_core::table::{Isolation, Locked, ReadView, Savepoint, TableView, Transaction};
+use strata_core::txn::{RowLockMode, TableLockMode};
+use strata_core::vfs::{FaultVfs, Vfs};
+use strata_core::{Database, Error};
+
+use super::action::Action;
+use super::model::{Model, OWN, Row, State, Table, Write};
+use super::stop::{Stop, wrong};
+use super::{schema, verify};
+use crate::random::Random;
+
+/// What all clients of a run share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) database: Database,
+    pub(super) model: Rc<RefCell<Model>>,
+    pub(super) tags: Rc<RefCell<i64>>,
+    pub(super) disk: Disk,
+    /// How many different keys there are.
+    pub(super) keys: u64,
+    /// Rows from which a load is one.
+    pub(super) bulk_rows: u64,
+}
+
+/// Whether the disk has failed since the database was opened.
+#[derive(Clone)]
+pub(super) struct Disk {
+    pub(super) faults: FaultVfs,
+    pub(super) failed_before: u64,
+}
+
+impl Disk {
+    pub(super) fn over(files: Arc<dyn Vfs>) -> Self {
+        Self { faults: FaultVfs::new(files), failed_before: 0 }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.faults.fired() > self.failed_before
+    }
+}
+
+/// A client between two actions.
+#[derive(Default)]
+pub(super) struct Session {
+    pub(super) open: Option<Open>,
+    held: Vec<(ReadView, State)>,
+}
+
+/// A transaction and what it wrote.
+pub(super) struct Open {
+    pub(super) txn: Transaction,
+    pub(super) writes: Vec<Write>,
+    /// The state at the snapshot of REPEATABLE READ, once taken.
+    base: Option<State>,
+    saves: Vec<Save>,
+    /// Rows that cannot be changed before the commit.
+    pub(super) loaded: BTreeSet<(TableId, i64)>,
+    pub(super) has_ddl: bool,
+}
+
+/// A savepoint and what the model knew there.
+struct Save {
+    place: Savepoint,
+    writes: usize,
+    loaded: BTreeSet<(TableId, i64)>,
+    has_ddl: bool,
+}
+
+/// The end of an action: what it did in words, or why it stopped.
+pub(super) type Outcome = Result<String, Stop>;
+
+impl Shared {
+    pub(super) fn begin(&self, isolation: Isolation) -> Result<Open, Stop> {
+        let txn = self.database.begin(isolation)?;
+        let (writes, saves) = (Vec::new(), Vec::new());
+        Ok(Open { txn, writes, base: None, saves, loaded: BTreeSet::new(), has_ddl: false })
+    }
+
+    pub(super) fn new_tag(&self) -> i64 {
+        let mut tags = self.tags.borrow_mut();
+        *tags += 1;
+        *tags
+    }
+}
+
+impl Open {
+    /// What a statement that begins now reads, and what it should show.
+    pub(super) fn view(&mut self, shared: &Shared) -> Result<(ReadView, State), Stop> {
+        let view = self.txn.view();
+        let timestamp = view.snapshot().timestamp().get();
+        let base = match &self.base {
+            Some(base) => base.clone(),
+            None => shared.model.borrow_mut().see(timestamp).map_err(Stop::Wrong)?,
+        };
+        if self.txn.isolation() == Isolation::RepeatableRead {
+            self.base = Some(base.clone());
+        }
+        Ok((view, self.over(base)?))
+    }
+
+    /// A state with the transaction's own writes.
+    fn over(&self, mut state: State) -> Result<State, Stop> {
+        for write in &self.writes {
+            state.apply(write, OWN).map_err(|what| wrong(format!("a statement sees that {what}")))?;
+        }
+        Ok(state)
+    }
+
+    /// The newest state with the transaction's own writes: what constraints are checked against.
+    pub(super) fn newest(&self, shared: &Shared) -> Result<State, Stop> {
+        self.over(shared.model.borrow().latest().clone())
+    }
+
+    /// A table out of those there are.
+    pub(super) fn pick(&self, table: u64) -> Option<Arc<TableDef>> {
+        let catalog = self.txn.newest_catalog();
+        let tables: Vec<_> = catalog.tables().collect();
+        let place = table.checked_rem(tables.len() as u64)?;
+        Some(tables[place as usize].clone())
+    }
+
+    /// Locks a table; its definition from then on, and `None` where it has gone, or where the transaction's snapshot
+    /// knows another.
+    pub(super) async fn lock(
+        &mut self,
+        shared: &Shared,
+        table: TableId,
+        mode: TableLockMode,
+    ) -> Result<Option<Arc<TableDef>>, Stop> {
+        self.txn.lock_table(table, mode).await?;
+        let catalog = self.txn.newest_catalog();
+        let Ok(def) = catalog.table(table) else { return Ok(None) };
+        let (view, _) = self.view(shared)?;
+        let same = view.catalog().table(table).is_ok_and(|seen| **seen == **def);
+        // ROW SHARE lets CREATE INDEX by, which may be on its way to the disk. After a failed sync the newest catalog may
+        // be one that is never published; such a database takes no writes.
+        let may_differ = mode == TableLockMode::RowShare || shared.disk.has_failed();
+        if !same && self.txn.isolation() == Isolation::ReadCommitted && !may_differ {
+            return Err(wrong(format!("{} is locked, and a new snapshot has another definition", def.name)));
+        }
+        Ok(same.then(|| def.clone()))
+    }
+}
+
+const GONE: &str = "its table is gone or another, rolled back";
+
+impl Session {
+    /// Does one action. The session that comes back has no transaction where the action ended it.
+    pub(super) async fn act(mut self, shared: Shared, action: Action) -> (Self, Outcome) {
+        let outcome = self.dispatch(&shared, action).await;
+        if let Err(Stop::Engine(error)) = &outcome
+            && !matches!(error, Error::DuplicateKey { .. } | Error::NotNull { .. })
+        {
+            self.open = None;
+            self.held.clear();
+        }
+        (self, outcome)
+    }
+
+    async fn dispatch(&mut self, shared: &Shared, action: Action) -> Outcome {
+        match action {
+            Action::Commit => return self.commit(shared).await,
+            Action::RollBack => {
+                // Views of own writes do not outlive the transaction.
+                self.held.clear();
+                let had = self.open.take().is_some();
+                return Ok(if had { "rolled back" } else { "nothing to roll back" }.into());
+            }
+            Action::ReadHeld { keep } => return self.read_held(keep),
+            _ => {}
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let repeatable = matches!(action, Action::Begin { repeatable: true });
+                shared.begin(if repeatable { Isolation::RepeatableRead } else { Isolation::ReadCommitted })?
+            }
+        };
+        let outcome = self.with_open(shared, action, &mut open).await;
+        if !matches!(&outcome, Ok(said) if said == GONE) {
+            self.open = Some(open);
+        } else {
+            self.held.clear();
+        }
+        outcome
+    }
+
+    async fn with_open(&mut self, shared: &Shared, action: Action, open: &mut Open) -> Outcome {
+        match action {
+            Action::Insert { table, seed } => insert(shared, open, table, seed).await,
+            Action::Update { table, pick, new_key, seed } => {
+                change(shared, open, table, pick, Some((new_key, seed))).await
+            }
+            Action::Delete { table, pick } => change(shared, open, table, pick, None).await,
+            Action::Lock { table, pick, mode } => lock_row(shared, open, table, pick, mode).await,
+            Action::Get { table, pick, seed } => get(shared, open, table, pick, seed),
+            Action::Range { table, pick, seed, reverse } => range(shared, open, table, pick, seed, reverse),
+            Action::Scan { table } => {
+                let (view, expected) = open.view(shared)?;
+                let Some(def) = pick_of(&expected, table) else { return Ok("no table".into()) };
+                let view = view.table(def.def.id)?;
+                verify::scan(&view, def)?;
+                if !view.has_own_loads() {
+                    verify::statistics(&view)?;
+                }
+                Ok(format!("read {} rows of {}", def.rows.len(), def.def.name))
+            }
+            Action::ReadAll => {
+                let (view, expected) = open.view(shared)?;
+                if open.has_ddl || !open.loaded.is_empty() {
+                    return Ok("does not read all".into());
+                }
+                verify::all(&view, &expected)?;
+                Ok(format!("read all {} tables", expected.tables.len()))
+            }
+            Action::Hold => {
+                if open.has_ddl {
+                    return Ok("holds nothing".into());
+                }
+                self.held.push(open.view(shared)?);
+                Ok(format!("holds {} views", self.held.len()))
+            }
+            Action::Save => {
+                let (place, writes) = (open.txn.savepoint(), open.writes.len());
+                let (loaded, has_ddl) = (open.loaded.clone(), open.has_ddl);
+                open.saves.push(Save { place, writes, loaded, has_ddl });
+                Ok(format!("saved at {writes} writes"))
+            }
+            Action::RollBackTo { pick } => Self::roll_back_to(open, pick),
+            Action::Load { table, rows, seed } => super::load::load(shared, open, table, rows, seed).await,
+            Action::Define { table, change, seed } => {
+                // As in SQL: what an open cursor reads is not dropped under it.
+                self.held.clear();
+                super::define::define(shared, open, table, change, seed).await
+            }
+            Action::Begin { .. } | Action::Commit | Action::RollBack | Action::ReadHeld { .. } => {
+                Ok("in a transaction".into())
+            }
+        }
+    }
+
+    /// Views that were taken since go on showing what they showed.
+    fn roll_back_to(open: &mut Open, pick: u64) -> Outcome {
+        let Some(place) = pick.checked_rem(open.saves.len() as u64) else {
+            return Ok("nothing saved".into());
+        };
+        open.saves.truncate(place as usize + 1);
+        let save = &open.saves[place as usize];
+        open.txn.rollback_to(&save.place)?;
+        open.writes.truncate(save.writes);
+        open.has_ddl = save.has_ddl;
+        open.loaded.clone_from(&save.loaded);
+        Ok(format!("back to {} writes", save.writes))
+    }
+
+    fn read_held(&mut self, keep: bool) -> Outcome {
+        let count = self.held.len();
+        for (view, expected) in &self.held {
+            for (id, table) in &expected.tables {
+                verify::scan(&view.table(*id)?, table)?;
+            }
+        }
+        if !keep {
+            self.held.clear();
+        }
+        Ok(format!("read {count} held views"))
+    }
+
+    async fn commit(&mut self, shared: &Shared) -> Outcome {
+        let Some(open) = self.open.take() else { return Ok("nothing to commit".into()) };
+        let (read_only, writes) = (open.txn.is_read_only(), open.writes);
+        // Own writes stop being own: what views held show of them is not said.
+        self.held.clear();
+        let ticket = open.txn.commit()?;
+        if read_only {
+            ticket.await?;
+            return Ok("committed nothing".into());
+        }
+        let timestamp = shared.model.borrow_mut().commit(&writes).map_err(Stop::Wrong)?;
+        let told = ticket.await?.get();
+        if told != timestamp {
+            return Err(wrong(format!("commit {timestamp} was told to be {told}")));
+        }
+        shared.model.borrow_mut().acknowledge(timestamp);
+        Ok(format!("committed {} writes as {timestamp}", writes.len()))
+    }
+}
+
+fn pick_of(state: &State, table: u64) -> Option<&Arc<Table>> {
+    let place = table.checked_rem(state.tables.len() as u64)?;
+    state.tables.values().nth(place as usize)
+}
+
+/// Fails unless some other row has one of the unique keys of these values.
+pub(super) fn excused_duplicate(
+    state: &State,
+    table: TableId,
+    tag: i64,
+    values: &[Datum],
+) -> Result<(), Stop> {
+    let Some(table) = state.tables.get(&table) else { return Err(wrong("a key of no table is taken")) };
+    for index in table.def.indexes.iter().filter(|index| index.unique) {
+        let (key, has_null) = table.key(index, values);
+        if !has_null && table.holder(index, &key).is_some_and(|holder| holder != tag) {
+            return Ok(());
+        }
+    }
+    Err(wrong(format!("a key of row {tag} of {} is refused, and nobody has it", table.def.name)))
+}
+
+async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outcome {
+    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
+    let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
+        return Ok(GONE.into());
+    };
+    let (mut random, tag) = (Random::new(seed), shared.new_tag());
+    let key = schema::key(&def, shared.keys, &mut random);
+    let values = schema::row(&def, tag, key, &mut random);
+    match open.txn.insert(&def, &values).await {
+        Ok(_) => {
+            let said = format!("inserted row {tag} with key {:?} into {}", values[schema::KEY], def.name);
+            open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
+            Ok(said)
+        }
+        Err(error) => {
+            if matches!(error, Error::DuplicateKey { .. }) {
+                excused_duplicate(&open.newest(shared)?, def.id, tag, &values)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Lets others go on once.
+#[derive(Default)]
+struct Pause {
+    paused: bool,
+}
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.paused, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The row that a statement is after, as its view shows it.
+struct Target {
+    view: TableView,
+    row: RowId,
+    tag: i64,
+    expected: Row,
+}
+
+/// Finds a row that the transaction may change, through a unique index or by a scan.
+fn find(shared: &Shared, open: &mut Open, table: TableId, pick: u64) -> Result<Option<Target>, Stop> {
+    let (view, state) = open.view(shared)?;
+    let view = view.table(table)?;
+    let Some(expected) = state.tables.get(&table) else { return Ok(None) };
+    let tags: Vec<i64> =
+        expected.rows.keys().copied().filter(|tag| !open.loaded.contains(&(table, *tag))).collect();
+    let Some(place) = pick.checked_rem(tags.len() as u64) else { return Ok(None) };
+    let (tag, row) = (tags[place as usize], &expected.rows[&tags[place as usize]]);
+    let values = row.all_values(view.def());
+    let unique = view.def().indexes.iter().filter(|index| index.unique && !open.has_ddl);
+    let keyed =
+        unique.map(|index| (index, expected.key(index, &values))).find(|(_, (_, has_null))| !has_null);
+    let found = match keyed {
+        Some((index, (key, _))) => view.first(index.id, &key)?,
+        None => {
+            let mut rows = verify::rows(&view)?.into_iter();
+            rows.find(|(_, values)| verify::tag_of(values) == Some(tag)).map(|(row, _)| row)
+        }
+    };
+    let found = found.ok_or_else(|| wrong(format!("row {tag} of {} is not found", view.def().name)))?;
+    let stored = view.row(found)?.to_datums(&view.def().schema)?;
+    verify::same_values(&view, tag, row, &stored)?;
+    Ok(Some(Target { view, row: found, tag, expected: row.clone() }))
+}
+
+/// Locks a row, and tells where it is now and what it is; `None` where it has gone. Whatever the engine says of it must
+/// be what the newest state has.
+async fn lock_target(
+    shared: &Shared,
+    open: &mut Open,
+    target: &Target,
+    mode: RowLockMode,
+) -> Result<Option<(RowId, Row)>, Stop> {
+    let (view, tag) = (&target.view, target.tag);
+    let locked = open.txn.lock_row(view, target.row, mode).await;
+    let newest = open.newest(shared)?;
+    let newest = newest.tables.get(&view.def().id).and_then(|table| table.rows.get(&tag)).cloned();
+    let as_seen = newest.as_ref() == Some(&target.expected);
+    let about = |what: &str| wrong(format!("{} row {tag}: {what}; it is {newest:?}", view.def().name));
+    let row = match locked {
+        Ok(Locked::Current) if as_seen => return Ok(Some((target.row, target.expected.clone()))),
+        Ok(Locked::Current) => return Err(about("locked as it was, and has changed")),
+        Ok(Locked::Gone) if newest.is_none() => return Ok(None),
+        Ok(Locked::Gone) => return Err(about("said to be gone, and is there")),
+        Ok(Locked::Moved(row)) => row,
+        Err(Error::SerializationFailure) if as_seen => return Err(about("refused, and has not changed")),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(newest) = newest.clone().filter(|_| !as_seen) else {
+        return Err(about("said to be elsewhere, and is not"));
+    };
+    let stored = view.row(row)?.to_datums(&view.def().schema)?;
+    if verify::tag_of(&stored) != Some(tag) {
+        return Err(about("its successor is another row"));
+    }
+    verify::same_values(view, tag, &newest, &stored)?;
+    Ok(Some((row, newest)))
+}
+
+/// Updates a row, or deletes it.
+async fn change(shared: &Shared, open: &mut Open, table: u64, pick: u64, to: Option<(bool, u64)>) -> Outcome {
+    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
+    let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
+        return Ok(GONE.into());
+    };
+    let Some(target) = find(shared, open, def.id, pick)? else { return Ok("no row".into()) };
+    if pick.is_multiple_of(4) {
+        // A long statement: what it has found may have changed before it gets there.
+        Pause::default().await;
+    }
+    let keeps_key = matches!(to, Some((false, _))) && def.indexes.iter().all(|index| !index.unique);
+    let mode = if keeps_key { RowLockMode::NoKeyUpdate } else { RowLockMode::Update };
+    let Some((row, before)) = lock_target(shared, open, &target, mode).await? else {
+        return Ok(format!("row {} of {} is gone", target.tag, def.name));
+    };
+    let (tag, table) = (target.tag, def.id);
+    let Some((new_key, seed)) = to else {
+        open.txn.delete(&target.view, row)?;
+        open.writes.push(Write::Delete { table, tag, replaces: before });
+        return Ok(format!("deleted row {tag} of {}", def.name));
+    };
+    let mut random = Random::new(seed);
+    let key = if new_key {
+        schema::key(&def, shared.keys, &mut random)
+    } else {
+        before.value(&def, schema::KEY).clone()
+    };
+    let values = schema::row(&def, tag, key, &mut random);
+    match open.txn.update(&target.view, row, &values).await {
+        Ok(_) => {
+            let said = format!("updated row {tag} of {} to key {:?}", def.name, values[schema::KEY]);
+            open.writes.push(Write::Put { table, tag, values, replaces: Some(before) });
+            Ok(said)
+        }
+        Err(error) => {
+            if matches!(error, Error::DuplicateKey { .. }) {
+                excused_duplicate(&open.newest(shared)?, table, tag, &values)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+async fn lock_row(shared: &Shared, open: &mut Open, table: u64, pick: u64, mode: u64) -> Outcome {
+    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
+    let Some(def) = open.lock(shared, def.id, TableLockMode::RowShare).await? else { return Ok(GONE.into()) };
+    let Some(target) = find(shared, open, def.id, pick)? else { return Ok("no row".into()) };
+    let modes = [RowLockMode::KeyShare, RowLockMode::Share, RowLockMode::NoKeyUpdate, RowLockMode::Update];
+    let mode = modes[(mode % 4) as usize];
+    let locked = lock_target(shared, open, &target, mode).await?;
+    let what = if locked.is_some() { "locked" } else { "did not find" };
+    Ok(format!("{what} row {} of {} for {mode:?}", target.tag, def.name))
+}
+
+fn get(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64) -> Outcome {
+    let (view, state) = open.view(shared)?;
+    let Some(expected) = pick_of(&state, table) else { return Ok("no table".into()) };
+    let view = view.table(expected.def.id)?;
+    let indexes: Vec<_> = expected.def.indexes.iter().filter(|index| index.unique).collect();
+    let Some(place) = pick.checked_rem(indexes.len() as u64) else { return Ok("no key".into()) };
+    if view.has_own_loads() || open.has_ddl {
+        return Ok("its indexes are not there yet".into());
+    }
+    let (index, mut random) = (indexes[place as usize], Random::new(seed));
+    let key = Datum::Int64(random.within(0..shared.keys) as i64);
+    let tag = Datum::Int64(random.within(0..*shared.tags.borrow() as u64 + 1) as i64);
+    let values: Vec<Datum> = [tag, key]
+        .into_iter()
+        .chain(expected.def.schema.columns.iter().skip(2).map(|_| Datum::Null))
+        .collect();
+    verify::first(&view, expected, index, &values)?;
+    Ok(format!("looked up {:?} in {}", values[schema::KEY], index.name))
+}
+
+fn range(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64, reverse: bool) -> Outcome {
+    let (view, state) = open.view(shared)?;
+    let Some(expected) = pick_of(&state, table) else { return Ok("no table".into()) };
+    let view = view.table(expected.def.id)?;
+    let Some(place) = pick.checked_rem(expected.def.indexes.len() as u64) else {
+        return Ok("no index".into());
+    };
+    if view.has_own_loads() || open.has_ddl {
+        return Ok("its indexes are not there yet".into());
+    }
+    let (index, mut random) = (&expected.def.indexes[place as usize], Random::new(seed));
+    let entries = expected.entries(index);
+    let mut bound = || {
+        let place = random.next().checked_rem(entries.len() as u64);
+        let key = place.map(|place| entries[place as usize].0.clone());
+        match (key, random.within(0..4)) {
+            (Some(key), 0 | 1) => Bound::Included(key),
+            (Some(key), 2) => Bound::Excluded(key),
+            _ => Bound::Unbounded,
+        }
+    };
+    verify::range(&view, expected, index, (bound(), bound()), reverse)?;
+    Ok(format!("read a range of {}", index.name))
+}

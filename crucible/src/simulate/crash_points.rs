@@ -1,0 +1,261 @@
+//! A crash at every point: one run of a fixed workload, and crash clones right before and after each sync, create, rename
+//! and remove of it.
+//!
+//! Each point is left in four ways: nothing that was not synced has survived, all of it has, and two seeded mixtures of
+//! whole, torn and lost writes and names. Every clone must open, hold a prefix of the commits with all that were known
+//! at that moment, and be clean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use strata_core::lsm::{LsmOptions, TableOptions};
+use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
+use strata_core::vfs::{MemVfs, Random as Chance, SeededRandom};
+use strata_core::{Database, Options, Sizes};
+
+use super::action::{Action, Change, Step};
+use super::model::Progress;
+use super::plan::{Config, Plan};
+use super::stop::Stop;
+use super::verify;
+use super::watch::{WatchVfs, Watcher};
+use super::world::{DIR, World};
+use crate::random::Random;
+
+/// What a sweep did.
+#[derive(Clone, Debug)]
+pub struct Swept {
+    /// Moments at which the power could fail.
+    pub points: u64,
+    /// Clones opened and compared.
+    pub clones: u64,
+    /// Of those, by how much of the commits in doubt was there: none, some, all.
+    pub in_doubt: [u64; 3],
+    /// Steps of maintenance in the workload, by kind.
+    pub maintenance: BTreeMap<String, u64>,
+}
+
+impl fmt::Display for Swept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [none, some, all] = self.in_doubt;
+        write!(
+            f,
+            "{} points, {} clones opened; of the commits in doubt none were there {none} times, some {some}, all {all}; \
+             maintenance {:?}",
+            self.points, self.clones, self.maintenance
+        )
+    }
+}
+
+/// A moment, and what a power cut then leaves.
+#[derive(Debug)]
+struct Point {
+    what: String,
+    known: u64,
+    last: u64,
+    left: Vec<MemVfs>,
+}
+
+/// Takes the clones.
+#[derive(Debug)]
+struct Cloner {
+    stride: u64,
+    calls: AtomicU64,
+    progress: Arc<Progress>,
+    points: Mutex<Vec<Point>>,
+}
+
+/// Always the same choice: the first of four keeps nothing, the second all.
+#[derive(Debug)]
+struct Always(u64);
+
+impl Chance for Always {
+    fn next_u64(&self) -> u64 {
+        self.0 << 62
+    }
+}
+
+impl Watcher for Cloner {
+    fn call(&self, files: &MemVfs, what: &str) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if !call.is_multiple_of(self.stride) {
+            return;
+        }
+        let mut left = vec![files.crash_clone(&Always(0)), files.crash_clone(&Always(1))];
+        left.extend([2 * call, 2 * call + 1].map(|seed| files.crash_clone(&SeededRandom::new(seed))));
+        let (known, last) = (self.progress.known(), self.progress.last());
+        self.points.lock().expect("nobody panics here").push(Point {
+            what: format!("call {call}, {what}"),
+            known,
+            last,
+            left,
+        });
+    }
+}
+
+/// Runs the workload and opens what is left at every `stride`-th call.
+///
+/// # Errors
+/// In words, the point and what was wrong there.
+pub fn sweep(stride: u64) -> Result<Swept, String> {
+    let plan = workload();
+    let progress = Arc::new(Progress::default());
+    let cloner = Arc::new(Cloner {
+        stride,
+        calls: AtomicU64::new(0),
+        progress: progress.clone(),
+        points: Mutex::default(),
+    });
+    let files = MemVfs::new();
+    let vfs = WatchVfs::new(files.clone(), cloner.clone());
+    let mut world = World::watched(&plan.config, files, Arc::new(vfs), progress)?;
+    for (number, step) in plan.steps.iter().enumerate() {
+        world.step(step).map_err(|what| format!("the workload's step {number} {step:?}: {what}"))?;
+    }
+    world.end()?;
+    let points = std::mem::take(&mut *cloner.points.lock().expect("nobody panics here"));
+    let mut swept = Swept {
+        points: cloner.calls.load(Ordering::SeqCst),
+        clones: 0,
+        in_doubt: [0; 3],
+        maintenance: world.maintenance().clone(),
+    };
+    for point in &points {
+        for (way, left) in point.left.iter().enumerate() {
+            let last = reopen(&world, &plan.config, point, left)
+                .map_err(|what| format!("{}, way {way}: {what}", point.what))?;
+            swept.clones += 1;
+            if point.known < point.last {
+                let place = if last == point.known { 0 } else { 1 + usize::from(last == point.last) };
+                swept.in_doubt[place] += 1;
+            }
+        }
+    }
+    Ok(swept)
+}
+
+/// Opens what a crash left; the last commit there.
+fn reopen(world: &World, config: &Config, point: &Point, left: &MemVfs) -> Result<u64, String> {
+    let vfs = Arc::new(left.clone());
+    let database = Database::open_with_vfs(vfs, Path::new(DIR), config.options.clone())
+        .map_err(|error| format!("cannot be opened: {error}"))?;
+    let view = database.view();
+    let last = view.snapshot().timestamp().get();
+    if last < point.known || last > point.last {
+        let (known, made) = (point.known, point.last);
+        return Err(format!("commit {known} was known, {made} made, and {last} is the last one there"));
+    }
+    match verify::all(&view, &world.state(last)?) {
+        Ok(()) => {}
+        Err(Stop::Wrong(what)) => return Err(format!("at commit {last}: {what}")),
+        Err(Stop::Engine(error)) => return Err(format!("at commit {last}: {error}")),
+    }
+    let report = database.check();
+    if !report.is_clean() {
+        return Err(format!("at commit {last}, check found: {}", report.problems.join("; ")));
+    }
+    drop(view);
+    // What opening did is only right if the next maintenance can build on it.
+    database.vacuum().map_err(|error| format!("at commit {last}, vacuum: {error}"))?;
+    let report = database.check();
+    if !report.is_clean() {
+        return Err(format!("at commit {last}, after vacuum check found: {}", report.problems.join("; ")));
+    }
+    Ok(last)
+}
+
+fn config() -> Config {
+    let table = TableOptions { table_bytes: 4 << 10, block_bytes: 512, ..TableOptions::default() };
+    let index = LsmOptions {
+        table,
+        level_0_runs: 2,
+        level_1_bytes: 16 << 10,
+        level_growth: 3,
+        compaction_bytes: 64 << 10,
+    };
+    let thresholds = MaintenanceOptions {
+        memtable_bytes: 2 << 10,
+        journal_bytes: 24 << 10,
+        freeze_idle_segments: true,
+        tail_slots: 8,
+    };
+    let options = Options {
+        memory_bytes: 64 << 20,
+        maintenance: MaintenanceMode::Manual,
+        thresholds: Some(thresholds),
+        sync_thread: false,
+        sizes: Sizes {
+            segment_bytes: 2 << 10,
+            bulk_rows: 32,
+            journal_file_bytes: 12 << 10,
+            manifest_growth_bytes: 8 << 10,
+            index,
+        },
+    };
+    Config { options, clients: 3, keys: 200 }
+}
+
+/// Transactions of three clients over three tables, loads, DDL, and maintenance of every kind.
+fn workload() -> Plan {
+    let mut random = Random::new(7);
+    let mut steps = Vec::new();
+    let client = |steps: &mut Vec<Step>, client: usize, action| steps.push(Step::Client { client, action });
+    let define =
+        |change, random: &mut Random| Action::Define { table: random.next(), change, seed: random.next() };
+    for _ in 0..4 {
+        client(&mut steps, 0, define(Change::CreateTable, &mut random));
+    }
+    client(&mut steps, 0, Action::Commit);
+    steps.push(Step::Sync);
+    for round in 0..40 {
+        for place in 0..3 {
+            for _ in 0..5 {
+                let (table, pick, seed) = (random.next(), random.next(), random.next());
+                let action = match random.within(0..10) {
+                    0..5 => Action::Insert { table, seed },
+                    5..8 => Action::Update { table, pick, new_key: true, seed },
+                    _ => Action::Delete { table, pick },
+                };
+                client(&mut steps, place, action);
+            }
+            if round % 5 == place as u64 {
+                let (table, rows, seed) = (random.next(), random.next(), random.next());
+                client(&mut steps, place, Action::Load { table, rows, seed });
+            }
+            client(&mut steps, place, Action::Commit);
+        }
+        let change = match round {
+            8 | 30 => Some(Change::CreateIndex),
+            12 | 25 => Some(Change::AddColumn),
+            16 => Some(Change::DropIndex),
+            20 => Some(Change::Truncate),
+            28 => Some(Change::DropColumn),
+            33 => Some(Change::DropTable),
+            35 => Some(Change::CreateTable),
+            _ => None,
+        };
+        if let Some(change) = change {
+            steps.push(Step::Sync);
+            client(&mut steps, 0, define(change, &mut random));
+            client(&mut steps, 0, Action::Commit);
+        }
+        // Now and then commits are still in doubt while maintenance works.
+        if round % 3 != 0 {
+            steps.push(Step::Sync);
+        }
+        steps.extend([Step::Maintain; 3]);
+        if round % 9 == 4 {
+            steps.push(Step::Checkpoint);
+        }
+        if round % 15 == 14 {
+            steps.extend([Step::Vacuum, Step::Maintain]);
+        }
+        steps.push(Step::Sync);
+        // Clients whose commits have ended take note of it.
+        (0..3).for_each(|place| client(&mut steps, place, Action::Scan { table: round }));
+    }
+    Plan { config: config(), steps }
+}

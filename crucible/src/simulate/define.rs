@@ -1,0 +1,162 @@
+//! DDL: tables, indexes and columns come and go.
+
+use std::sync::Arc;
+
+use strata_core::Error;
+use strata_core::catalog::{IndexDef, TableDef};
+use strata_core::ids::{ColumnId, IndexId, TableId};
+use strata_core::table::Isolation;
+use strata_core::txn::TableLockMode;
+
+use super::action::Change;
+use super::client::{Open, Outcome, Shared};
+use super::model::{Table, Write};
+use super::schema;
+use super::stop::{Stop, wrong};
+use crate::random::Random;
+
+/// Tables have one of so many names.
+const NAMES: u64 = 4;
+
+/// Changes the catalog. An error ends the transaction: what it changed stays in its private catalog.
+pub(super) async fn define(
+    shared: &Shared,
+    open: &mut Open,
+    table: u64,
+    change: Change,
+    seed: u64,
+) -> Outcome {
+    if open.txn.isolation() == Isolation::RepeatableRead || !open.loaded.is_empty() {
+        return Ok("does not change the catalog".into());
+    }
+    let mut random = Random::new(seed);
+    let Some(def) = open.pick(table) else { return create_table(open, &mut random).await };
+    let mode = match change {
+        Change::CreateIndex => TableLockMode::Share,
+        _ => TableLockMode::AccessExclusive,
+    };
+    let Some(def) = open.lock(shared, def.id, mode).await? else { return Ok("the table is gone".into()) };
+    let id = def.id;
+    let said = match change {
+        Change::CreateTable => return create_table(open, &mut random).await,
+        Change::DropTable => {
+            open.txn.drop_relation(id).await?;
+            open.writes.push(Write::Drop(id));
+            open.has_ddl = true;
+            return Ok(format!("dropped {}", def.name));
+        }
+        Change::Truncate => {
+            open.txn.truncate(id).await?;
+            open.has_ddl = true;
+            let now = newest(open, id)?;
+            open.writes.push(Write::Truncate(now));
+            return Ok(format!("truncated {}", def.name));
+        }
+        Change::CreateIndex => match create_index(shared, open, &def, &mut random).await? {
+            Some(name) => format!("created index {name}"),
+            None => return Ok("the index is there".into()),
+        },
+        Change::DropIndex => {
+            let Some(place) = random.next().checked_rem(def.indexes.len() as u64) else {
+                return Ok("no index".into());
+            };
+            let index = def.indexes[place as usize].clone();
+            open.txn.change_catalog(|catalog| catalog.drop_index(id, index.id)).await?;
+            format!("dropped index {}", index.name)
+        }
+        Change::AddColumn => {
+            if def.schema.columns.len() > schema::FIRST_COLUMNS + 6 {
+                return Ok("enough columns".into());
+            }
+            let column = schema::added_column(&def, &mut random);
+            let name = column.name.clone();
+            open.txn.change_catalog(|catalog| catalog.add_column(id, column)).await?;
+            format!("added column {name} to {}", def.name)
+        }
+        Change::DropColumn => {
+            let added = def.schema.live().filter(|column| column.id.get() as usize >= schema::FIRST_COLUMNS);
+            let added: Vec<ColumnId> = added.map(|column| column.id).collect();
+            let Some(place) = random.next().checked_rem(added.len() as u64) else {
+                return Ok("no column".into());
+            };
+            let column = added[place as usize];
+            open.txn.change_catalog(|catalog| catalog.drop_column(id, column)).await?;
+            format!("dropped column {column} of {}", def.name)
+        }
+    };
+    open.has_ddl = true;
+    let now = newest(open, id)?;
+    open.writes.push(Write::Define(now));
+    Ok(said)
+}
+
+fn newest(open: &Open, table: TableId) -> Result<Arc<TableDef>, Stop> {
+    Ok(open.txn.newest_catalog().table(table)?.clone())
+}
+
+async fn create_table(open: &mut Open, random: &mut Random) -> Outcome {
+    let name = format!("t{}", random.within(0..NAMES));
+    if open.txn.newest_catalog().table_by_name("public", &name).is_ok() {
+        return Ok(format!("{name} is there"));
+    }
+    let columns = schema::columns();
+    let made = open.txn.change_catalog(|catalog| catalog.create_table("public", &name, columns)).await;
+    let id = match made {
+        Err(Error::AlreadyExists { .. }) => return Ok(format!("{name} is there by now")),
+        made => made?,
+    };
+    open.has_ddl = true;
+    for kind in 0..schema::INDEX_KINDS {
+        // Either a primary key or another unique index of the same column, mostly.
+        if random.chance(if kind == 0 { 2 } else { 1 }, 3) {
+            open.txn.create_index(id, schema::index(&name, kind)).await?;
+        }
+    }
+    let now = newest(open, id)?;
+    let indexes = now.indexes.len();
+    open.writes.push(Write::Define(now));
+    Ok(format!("created {name} with {indexes} indexes"))
+}
+
+async fn create_index(
+    shared: &Shared,
+    open: &mut Open,
+    def: &Arc<TableDef>,
+    random: &mut Random,
+) -> Result<Option<String>, Stop> {
+    let index = schema::index(&def.name, random.next());
+    let there = def.indexes.iter().any(|other| other.name == index.name);
+    if there || index.primary && def.primary_key().is_some() {
+        return Ok(None);
+    }
+    let name = index.name.clone();
+    let planned = IndexDef {
+        id: IndexId::new(0),
+        name: name.clone(),
+        primary: index.primary,
+        unique: index.unique,
+        constraint: index.constraint,
+        columns: index.columns.clone(),
+    };
+    let error = match open.txn.create_index(def.id, index).await {
+        Ok(_) => return Ok(Some(name)),
+        Err(error @ (Error::DuplicateKey { .. } | Error::NotNull { .. })) => error,
+        Err(error) => return Err(error.into()),
+    };
+    // The statement is undone; whether it had to be refused is for the newest rows to say.
+    let state = open.newest(shared)?;
+    let table = state.tables.get(&def.id).ok_or_else(|| wrong("an index of no table clashes"))?;
+    let mut with_index = (**def).clone();
+    let has_null = table.rows.values().any(|row| row.value(def, schema::KEY).is_null());
+    let is_primary = planned.primary;
+    with_index.indexes.push(planned);
+    let with_index = Table { def: Arc::new(with_index), rows: table.rows.clone() };
+    let excused = match error {
+        Error::NotNull { .. } => is_primary && has_null,
+        _ => with_index.duplicate().is_some(),
+    };
+    match excused {
+        true => Err(error.into()),
+        false => Err(wrong(format!("index {name} is refused: {error}, and nothing is wrong with it"))),
+    }
+}

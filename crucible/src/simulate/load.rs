@@ -1,0 +1,97 @@
+//! Bulk loads.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use strata_core::Error;
+use strata_core::catalog::TableDef;
+use strata_core::row::{ColumnBuilder, Datum};
+use strata_core::table::Isolation;
+use strata_core::txn::TableLockMode;
+
+use super::client::{Open, Outcome, Shared};
+use super::model::{Row, State, Write};
+use super::schema;
+use super::stop::{Stop, wrong};
+use crate::random::Random;
+
+/// Rows of one batch.
+const BATCH_ROWS: usize = 16;
+
+/// Loads rows into a table; their keys are new, but for some now and then.
+pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64, seed: u64) -> Outcome {
+    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
+    if open.has_ddl || open.txn.isolation() == Isolation::RepeatableRead {
+        return Ok("does not load".into());
+    }
+    let Some(def) = open.lock(shared, def.id, TableLockMode::ShareRowExclusive).await? else {
+        return Ok("the table is gone".into());
+    };
+    let mut random = Random::new(seed);
+    let count = 1 + rows % (shared.bulk_rows * 4);
+    let clashes = random.chance(1, 6);
+    let rows: Vec<(i64, Vec<Datum>)> = (0..count)
+        .map(|_| {
+            let tag = shared.new_tag();
+            let mut key = Datum::Int64(1_000 + tag);
+            if clashes && random.chance(1, 64) {
+                key = schema::key(&def, shared.keys, &mut random);
+            }
+            (tag, schema::row(&def, tag, key, &mut random))
+        })
+        .collect();
+    let result = async {
+        let mut load = open.txn.bulk_load(def.id).await?;
+        for part in rows.chunks(BATCH_ROWS) {
+            load.append(&batch(&def, part)?)?;
+        }
+        load.finish().await
+    };
+    match result.await {
+        Ok(loaded) if loaded == count => {}
+        Ok(loaded) => return Err(wrong(format!("{loaded} of {count} rows were loaded"))),
+        Err(error) => {
+            if matches!(error, Error::DuplicateKey { .. }) {
+                excused(open.newest(shared)?, &def, &rows)?;
+            }
+            // What was loaded before the error may be there in part.
+            return Err(match error {
+                Error::DuplicateKey { .. } => Stop::Engine(Error::SerializationFailure),
+                error => error.into(),
+            });
+        }
+    }
+    let in_blocks = open.txn.view().table(def.id)?.has_own_loads();
+    for (tag, values) in rows {
+        if in_blocks {
+            open.loaded.insert((def.id, tag));
+        }
+        open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
+    }
+    Ok(format!("loaded {count} rows into {}", def.name))
+}
+
+fn batch(def: &TableDef, rows: &[(i64, Vec<Datum>)]) -> Result<RecordBatch, Error> {
+    let columns = def.schema.live().map(|column| {
+        let mut builder = ColumnBuilder::new(&column.column_type, rows.len());
+        for (_, values) in rows {
+            builder.push_datum(&values[column.id.get() as usize])?;
+        }
+        Ok((column.name.clone(), builder.finish(), true))
+    });
+    let columns: Vec<_> = columns.collect::<Result<_, Error>>()?;
+    RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+/// Fails unless the rows clash with each other or with what is there.
+fn excused(mut state: State, def: &Arc<TableDef>, rows: &[(i64, Vec<Datum>)]) -> Result<(), Stop> {
+    let table = state.tables.get_mut(&def.id).map(Arc::make_mut);
+    let table = table.ok_or_else(|| wrong("a load into no table clashes"))?;
+    for (tag, values) in rows {
+        table.rows.insert(*tag, Row { stamp: 0, values: values.clone() });
+    }
+    match table.duplicate() {
+        Some(_) => Ok(()),
+        None => Err(wrong(format!("a load into {} is refused, and clashes with nothing", def.name))),
+    }
+}

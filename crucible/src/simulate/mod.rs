@@ -1,0 +1,31 @@
+//! The engine in a world that one seed determines: clients, schedule, faults, maintenance, crashes.
+//!
+//! A seed gives a [`Plan`]: options with tiny [`Sizes`](strata_core::Sizes), and a list of [steps](action). A
+//! [`World`] runs it on a file system in memory, in one thread: maintenance and syncs are steps, and a client that has to
+//! wait stays pending while others go on. A plain multi-version map, the [`model`], says what must hold:
+//!
+//! - a snapshot shows the state of its commit, with the transaction's own writes and nothing else, for as long as it is held;
+//! - rows locked are as the last commit left them; an error is one that the state excuses;
+//! - unique keys, indexes, counts and the statistics of frozen segments agree with the rows;
+//! - after a crash some prefix of the commits is there, with all that anybody saw or was told of; time never goes back;
+//! - `check` finds nothing, and whoever waits is woken.
+//!
+//! [`sweep`] crashes at every point of one run. The same seed gives the same trace. A failing run is [shrunk](shrink) by leaving steps out.
+
+mod action;
+mod client;
+mod crash_points;
+mod define;
+mod load;
+mod model;
+mod plan;
+mod run;
+mod schema;
+mod shrink;
+mod stop;
+mod verify;
+mod watch;
+mod world;
+
+pub use crash_points::{Swept, sweep};
+pub use run::{Failure, run_seed, shrink_seed};

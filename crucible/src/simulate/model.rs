@@ -1,0 +1,296 @@
+//! What the database should hold: a plain multi-version map.
+//!
+//! Each commit has a whole [`State`], in commit order; tables that it left alone are shared with the one before. Rows are
+//! named by a *tag*, the value of their first column, which no two rows ever share: so a row keeps its name through
+//! updates of everything else, its keys too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use strata_core::catalog::{IndexDef, TableDef};
+use strata_core::ids::TableId;
+use strata_core::row::Datum;
+use strata_core::table::encode_index_key;
+
+/// The stamp of a row that a transaction wrote and has not committed.
+pub(super) const OWN: u64 = u64::MAX;
+
+/// One row, as the commit `stamp` left it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) stamp: u64,
+    pub(super) values: Vec<Datum>,
+}
+
+/// One table.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) def: Arc<TableDef>,
+    pub(super) rows: BTreeMap<i64, Row>,
+}
+
+/// All tables at one instant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    pub(super) tables: BTreeMap<TableId, Arc<Table>>,
+}
+
+/// One effect of a transaction.
+#[derive(Clone, Debug)]
+pub(super) enum Write {
+    /// A row is there with these values, in place of what was read under its lock.
+    Put { table: TableId, tag: i64, values: Vec<Datum>, replaces: Option<Row> },
+    /// The row that was read under its lock is gone.
+    Delete { table: TableId, tag: i64, replaces: Row },
+    /// A table is there, or has another definition; its rows stay.
+    Define(Arc<TableDef>),
+    /// The table has no rows, and another heap.
+    Truncate(Arc<TableDef>),
+    /// The table is gone.
+    Drop(TableId),
+}
+
+impl Row {
+    /// The value of a column; rows older than it have the one that stands for missing ones.
+    pub(super) fn value<'a>(&'a self, def: &'a TableDef, column: usize) -> &'a Datum {
+        self.values.get(column).unwrap_or(&def.schema.columns[column].missing)
+    }
+
+    /// The values of all columns; NULL where one has been dropped.
+    pub(super) fn all_values(&self, def: &TableDef) -> Vec<Datum> {
+        let columns = def.schema.columns.iter().enumerate();
+        columns
+            .map(|(place, column)| if column.dropped { Datum::Null } else { self.value(def, place).clone() })
+            .collect()
+    }
+}
+
+impl Table {
+    /// The key of a row in an index, and whether it has a NULL in it.
+    pub(super) fn key(&self, index: &IndexDef, values: &[Datum]) -> (Vec<u8>, bool) {
+        let mut key = Vec::new();
+        encode_index_key(&self.def, index, values, &mut key).expect("the simulation's keys are short");
+        let has_null = index.columns.iter().any(|column| values[column.column.get() as usize].is_null());
+        (key, has_null)
+    }
+
+    /// The tags by key, in key order; equal keys in no order that matters.
+    pub(super) fn entries(&self, index: &IndexDef) -> Vec<(Vec<u8>, i64)> {
+        let rows = self.rows.iter();
+        let mut entries: Vec<_> =
+            rows.map(|(tag, row)| (self.key(index, &row.all_values(&self.def)).0, *tag)).collect();
+        entries.sort();
+        entries
+    }
+
+    /// The row that holds a key of a unique index.
+    pub(super) fn holder(&self, index: &IndexDef, key: &[u8]) -> Option<i64> {
+        let mut rows = self.rows.iter();
+        rows.find(|(_, row)| self.key(index, &row.all_values(&self.def)).0 == key).map(|(tag, _)| *tag)
+    }
+
+    /// Two rows with one key of a unique index, in words.
+    pub(super) fn duplicate(&self) -> Option<String> {
+        for index in self.def.indexes.iter().filter(|index| index.unique) {
+            let mut seen = BTreeMap::new();
+            for (tag, row) in &self.rows {
+                let (key, has_null) = self.key(index, &row.all_values(&self.def));
+                if let Some(other) = seen.insert(key, *tag).filter(|_| !has_null) {
+                    return Some(format!("rows {other} and {tag} share a key of {}", index.name));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl State {
+    /// Makes an effect; `stamp` is the commit's, or [`OWN`].
+    ///
+    /// # Errors
+    /// In words, where the row is not what the transaction read under its lock.
+    pub(super) fn apply(&mut self, write: &Write, stamp: u64) -> Result<(), String> {
+        match write {
+            Write::Put { table, tag, values, replaces } => {
+                let rows = self.rows(*table)?;
+                let before = rows.insert(*tag, Row { stamp, values: values.clone() });
+                same_row(*tag, before.as_ref(), replaces.as_ref(), stamp)
+            }
+            Write::Delete { table, tag, replaces } => {
+                let before = self.rows(*table)?.remove(tag);
+                same_row(*tag, before.as_ref(), Some(replaces), stamp)
+            }
+            Write::Define(def) => {
+                let rows = self.tables.get(&def.id).map(|table| table.rows.clone()).unwrap_or_default();
+                self.tables.insert(def.id, Arc::new(Table { def: def.clone(), rows }));
+                Ok(())
+            }
+            Write::Truncate(def) => {
+                self.tables.insert(def.id, Arc::new(Table { def: def.clone(), rows: BTreeMap::new() }));
+                Ok(())
+            }
+            Write::Drop(table) => {
+                self.tables.remove(table);
+                Ok(())
+            }
+        }
+    }
+
+    fn rows(&mut self, table: TableId) -> Result<&mut BTreeMap<i64, Row>, String> {
+        let table = self.tables.get_mut(&table).ok_or_else(|| format!("table {table} is gone"))?;
+        Ok(&mut Arc::make_mut(table).rows)
+    }
+}
+
+fn same_row(tag: i64, found: Option<&Row>, read: Option<&Row>, stamp: u64) -> Result<(), String> {
+    let stamp_of = |row: &Row| if row.stamp == OWN { stamp } else { row.stamp };
+    let (found, read) = (found.map(stamp_of), read.map(stamp_of));
+    if found == read {
+        return Ok(());
+    }
+    Err(format!("row {tag} was read as commit {read:?} left it, and is replaced as {found:?} left it"))
+}
+
+/// How far a run is, for those who watch it from inside the file system.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    known: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Progress {
+    /// The newest commit that somebody saw or was told of.
+    pub(super) fn known(&self) -> u64 {
+        self.known.load(Ordering::SeqCst)
+    }
+
+    /// The last commit made.
+    pub(super) fn last(&self) -> u64 {
+        self.last.load(Ordering::SeqCst)
+    }
+}
+
+/// The states by commit, and what is known of them.
+#[derive(Debug)]
+pub(super) struct Model {
+    /// Told of what happens, by whom all states are kept.
+    watch: Option<Arc<Progress>>,
+    /// The oldest first; the last one is that of the last commit that was given a timestamp.
+    versions: VecDeque<(u64, State)>,
+    /// The newest commit that somebody saw or was told of.
+    known: u64,
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self { watch: None, versions: [(0, State::default())].into(), known: 0 }
+    }
+
+    /// A model that forgets no state and tells how far it is.
+    pub(super) fn watched(progress: Arc<Progress>) -> Self {
+        Self { watch: Some(progress), ..Self::new() }
+    }
+
+    /// As a commit left it.
+    pub(super) fn at(&self, timestamp: u64) -> Option<&State> {
+        let mut versions = self.versions.iter();
+        versions.find(|(version, _)| *version == timestamp).map(|(_, state)| state)
+    }
+
+    /// As the last commit left it, durable or not.
+    pub(super) fn latest(&self) -> &State {
+        &self.versions.back().expect("there is always one").1
+    }
+
+    /// The timestamp of the last commit.
+    pub(super) fn last(&self) -> u64 {
+        self.versions.back().expect("there is always one").0
+    }
+
+    /// What a snapshot taken now sees.
+    ///
+    /// # Errors
+    /// In words, for one that misses what was known, or shows what was never committed.
+    pub(super) fn see(&mut self, timestamp: u64) -> Result<State, String> {
+        if timestamp < self.known {
+            return Err(format!("a snapshot of {timestamp} after commit {} was known", self.known));
+        }
+        let state = self.at(timestamp).cloned();
+        let state = state.ok_or_else(|| format!("a snapshot of {timestamp}, which no commit has"))?;
+        self.acknowledge(timestamp);
+        Ok(state)
+    }
+
+    /// Commits, and gives the timestamp that the commit must have.
+    ///
+    /// # Errors
+    /// In words, where the commit breaks what locks and constraints promise.
+    pub(super) fn commit(&mut self, writes: &[Write]) -> Result<u64, String> {
+        let timestamp = self.last() + 1;
+        let mut state = self.latest().clone();
+        for write in writes {
+            state.apply(write, timestamp).map_err(|what| format!("commit {timestamp}: {what}"))?;
+        }
+        let before = self.latest();
+        for (id, table) in &state.tables {
+            let same = before.tables.get(id).is_some_and(|before| Arc::ptr_eq(before, table));
+            if let Some(duplicate) = Some(table).filter(|_| !same).and_then(|table| table.duplicate()) {
+                return Err(format!("commit {timestamp} to {}: {duplicate}", table.def.name));
+            }
+        }
+        self.versions.push_back((timestamp, state));
+        if let Some(watch) = &self.watch {
+            watch.last.store(timestamp, Ordering::SeqCst);
+        }
+        Ok(timestamp)
+    }
+
+    /// Somebody was told of the commit.
+    pub(super) fn acknowledge(&mut self, timestamp: u64) {
+        self.known = self.known.max(timestamp);
+        if let Some(watch) = &self.watch {
+            watch.known.store(self.known, Ordering::SeqCst);
+            return;
+        }
+        while self.versions.front().is_some_and(|(version, _)| *version < self.known) {
+            self.versions.pop_front();
+        }
+    }
+
+    /// The database was opened again and shows this commit as its last.
+    ///
+    /// # Errors
+    /// In words, where that is before what was known, or was never committed.
+    pub(super) fn reopen(&mut self, last: u64) -> Result<(), String> {
+        if last < self.known {
+            return Err(format!("commit {} was known, and {last} is the last one there", self.known));
+        }
+        if last > self.last() {
+            return Err(format!("commit {last} is there, and {} was the last made", self.last()));
+        }
+        self.versions.retain(|(version, _)| *version <= last);
+        self.acknowledge(last);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reopened_database_holds_a_prefix_of_the_commits() {
+        let mut model = Model::new();
+        for _ in 0..3 {
+            model.commit(&[]).expect("commits");
+        }
+        model.acknowledge(1);
+        assert!(model.reopen(0).is_err(), "commit 1 was acknowledged");
+        assert!(model.reopen(4).is_err(), "there is no commit 4");
+        model.reopen(2).expect("commit 3 was in doubt");
+        assert_eq!((model.last(), model.known), (2, 2));
+        assert!(model.see(1).is_err(), "time does not go back");
+        model.see(2).expect("the last commit");
+    }
+}

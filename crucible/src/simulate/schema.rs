@@ -1,0 +1,110 @@
+//! The tables that a simulation makes, and the values in them.
+//!
+//! | column | type | what |
+//! |---|---|---|
+//! | `tag` | int8 not null | names the row for ever |
+//! | `k` | int8 | of few values, so that clients meet; often a key |
+//! | `v` | int4 | |
+//! | `note` | text | |
+//! | `x…` | any | added later |
+
+use strata_core::catalog::change::{NewColumn, NewIndex};
+use strata_core::catalog::{IndexColumn, TableDef};
+use strata_core::ids::ColumnId;
+use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+
+use crate::random::Random;
+
+/// Columns that every table keeps.
+pub(super) const FIRST_COLUMNS: usize = 4;
+/// Where the key stands.
+pub(super) const KEY: usize = 1;
+/// How many kinds of indexes there are.
+pub(super) const INDEX_KINDS: u64 = 6;
+
+/// The columns of a new table.
+pub(super) fn columns() -> Vec<NewColumn> {
+    vec![
+        column("tag", ColumnType::Int64, false),
+        column("k", ColumnType::Int64, true),
+        column("v", ColumnType::Int32, true),
+        column("note", ColumnType::Text, true),
+    ]
+}
+
+fn column(name: &str, column_type: ColumnType, nullable: bool) -> NewColumn {
+    let (sql_type, missing) = (SqlType::default(), Datum::Null);
+    NewColumn { name: name.into(), column_type, sql_type, nullable, default: None, missing }
+}
+
+/// A column to be added to a table.
+pub(super) fn added_column(def: &TableDef, random: &mut Random) -> NewColumn {
+    let types = [ColumnType::Int64, ColumnType::Text, ColumnType::Bool, ColumnType::Float64];
+    let column_type = types[random.within(0..types.len() as u64) as usize].clone();
+    let missing = value(&column_type, random);
+    let name = format!("x{}", def.schema.columns.len());
+    NewColumn { missing, ..column(&name, column_type, true) }
+}
+
+/// An index of one of the kinds.
+pub(super) fn index(table: &str, kind: u64) -> NewIndex {
+    let ascending = |column: u32| IndexColumn { column: ColumnId::new(column), order: KeyOrder::default() };
+    let descending = |column: u32| IndexColumn {
+        column: ColumnId::new(column),
+        order: KeyOrder { descending: true, nulls_first: true },
+    };
+    let (primary, unique, columns) = match kind % INDEX_KINDS {
+        0 => (true, true, vec![ascending(1)]),
+        1 => (false, true, vec![ascending(1)]),
+        2 => (false, false, vec![ascending(2)]),
+        3 => (false, false, vec![descending(2), ascending(1)]),
+        4 => (false, false, vec![ascending(3)]),
+        _ => (false, true, vec![descending(0)]),
+    };
+    NewIndex {
+        name: format!("{table}_i{}", kind % INDEX_KINDS),
+        primary,
+        unique,
+        constraint: primary,
+        columns,
+    }
+}
+
+/// A row: `key` stands in `k`.
+pub(super) fn row(def: &TableDef, tag: i64, key: Datum, random: &mut Random) -> Vec<Datum> {
+    let columns = def.schema.columns.iter().enumerate();
+    columns
+        .map(|(place, column)| match place {
+            0 => Datum::Int64(tag),
+            KEY => key.clone(),
+            _ if column.dropped => Datum::Null,
+            _ => value(&column.column_type, random),
+        })
+        .collect()
+}
+
+/// A key out of `keys`; now and then NULL, where that is allowed.
+pub(super) fn key(def: &TableDef, keys: u64, random: &mut Random) -> Datum {
+    if def.schema.columns[KEY].nullable && random.chance(1, 12) {
+        return Datum::Null;
+    }
+    Datum::Int64(random.within(0..keys) as i64)
+}
+
+/// Any value of a type.
+fn value(column_type: &ColumnType, random: &mut Random) -> Datum {
+    if random.chance(1, 8) {
+        return Datum::Null;
+    }
+    match column_type {
+        ColumnType::Int32 => Datum::Int32(random.within(0..30) as i32 - 5),
+        ColumnType::Bool => Datum::Bool(random.chance(1, 2)),
+        ColumnType::Float64 => Datum::Float64(random.within(0..9) as f64 / 4.0),
+        ColumnType::Text => {
+            let length = if random.chance(1, 40) { random.within(200..6_000) } else { random.within(0..24) };
+            let letter = char::from(b'a' + random.within(0..6) as u8);
+            Datum::Text(String::from(letter).repeat(length as usize) + &random.within(0..5).to_string())
+        }
+        _ => Datum::Int64(random.within(0..1_000_000) as i64),
+    }
+}
