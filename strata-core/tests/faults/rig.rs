@@ -53,8 +53,8 @@ pub fn options() -> Options {
             segment_bytes: 6 << 10,
             bulk_rows: 100,
             journal_file_bytes: 32 << 10,
+            manifest_growth_bytes: 4 << 10,
             index: LsmOptions { level_0_runs: 2, ..LsmOptions::default() },
-            ..Sizes::default()
         },
     }
 }
