@@ -108,6 +108,29 @@ fn g_nonadjacent_two_observers_that_disagree() {
     assert_found(transactions, &[]);
 }
 
+/// Each of the four is in a shorter cycle, too, which alone is write skew.
+#[test]
+fn g_nonadjacent_among_write_skew() {
+    let before = committed(vec![over(1, 10, 0), over(2, 20, 0), over(3, 30, 0), over(4, 40, 0)]);
+    let transactions = vec![
+        before,
+        committed(vec![read(1, 10), over(2, 21, 20), read(8, 80)]),
+        committed(vec![read(2, 20), over(1, 11, 10), over(7, 70, 0)]),
+        committed(vec![read(3, 30), over(4, 41, 40), read(7, 70)]),
+        committed(vec![read(4, 40), over(3, 31, 30), over(8, 80, 0)]),
+    ];
+    assert_found(transactions, &[GNonadjacent, G2Item]);
+}
+
+#[test]
+fn a_deleted_register_reads_as_none() {
+    let inserter = committed(vec![row(1, 10, 0, 7)]);
+    let deleter = committed(vec![delete(1, 11, 10), over(9, 90, 0)]);
+    let after = committed(vec![read(9, 90), read(1, 0)]);
+    assert_found(vec![inserter.clone(), deleter.clone(), after], &[]);
+    assert_found(vec![inserter, deleter, committed(vec![read(9, 90), read(1, 10)])], &[GSingle]);
+}
+
 #[test]
 fn a_row_may_be_absent_before_and_after_its_life() {
     // The register is never written again: absence is unborn.

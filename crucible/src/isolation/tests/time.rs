@@ -33,6 +33,18 @@ fn a_stale_read_takes_the_order_of_time_to_see() {
 }
 
 #[test]
+fn a_commit_of_unknown_outcome_may_take_effect_later() {
+    let mut writer = at(1, 0, vec![vec![over(1, 10, 0)]]);
+    let readers = [at(2, 100, vec![vec![read(1, 0)]]), at(2, 200, vec![vec![read(1, 10)]])];
+    let named = |writer: &Transaction| {
+        checked([vec![writer.clone()], readers.to_vec()].concat(), Level::Serializable, TimeOrder::RealTime)
+    };
+    assert_eq!(named(&writer), [(GSingle, true)]);
+    writer.outcome = Outcome::Unknown;
+    assert_eq!(named(&writer), []);
+}
+
+#[test]
 fn read_committed_may_see_several_instants() {
     let writer = at(1, 10, vec![vec![over(1, 10, 0), over(2, 20, 0)]]);
     let reader = at(2, 9, vec![vec![read(1, 0)], vec![read(2, 20)]]);
