@@ -73,6 +73,8 @@ impl Maintainer {
         schema: &Schema,
         horizon: &Horizon,
     ) -> Result<bool> {
+        // A checkpoint may have met the rows of a load that came after it began.
+        self.make_loads_permanent(heap.id())?;
         let change: Option<SegmentChange> = match work {
             SegmentWork::Drop(segment) => heap.drop_garbage(segment, horizon)?,
             SegmentWork::Freeze(segment) => heap.freeze(segment, schema, horizon)?,
@@ -84,6 +86,16 @@ impl Maintainer {
         self.commit_edits(contains, change.edits, unnamed)?;
         change.install.run();
         Ok(true)
+    }
+
+    /// Goes before what could free blocks of a heap: those of a load belong to the journal until the manifest has adopted
+    /// the load, and the edit that does names them.
+    fn make_loads_permanent(&self, heap: HeapId) -> Result<()> {
+        let is_pending = self
+            .shared
+            .store
+            .with_section(|section| section.pending_loads.iter().any(|load| load.heap == heap));
+        if is_pending { self.flush() } else { Ok(()) }
     }
 
     fn schemas(&self) -> HashMap<HeapId, Schema> {
@@ -103,9 +115,7 @@ impl Maintainer {
             .into_iter()
             .find(|heap| !used.contains(&heap.id()) && !self.may_be_committed_to(heap));
         let Some(heap) = unused else { return Ok(false) };
-        if store.with_section(|section| section.pending_loads.iter().any(|load| load.heap == heap.id())) {
-            self.flush()?;
-        }
+        self.make_loads_permanent(heap.id())?;
         if store.manifest.state().heaps.contains_key(&heap.id()) {
             let unnamed = Unnamed::new(store, None);
             self.commit_edits(store.journal.end(), vec![Edit::DropHeap(heap.id())], unnamed)?;

@@ -3,6 +3,7 @@
 mod common;
 mod dropped;
 mod durability;
+mod loads_and_maintenance;
 mod savepoints;
 mod serializable;
 mod transactions;
