@@ -254,6 +254,7 @@ impl Database {
             blocks_total_bytes: store.cache.store().total_bytes(),
             journal_bytes: store.journal.end().get() - store.manifest.state().journal_start.get(),
             memtable_bytes: store.tree.memtable_bytes(),
+            index_steps: store.tree.steps(),
             last_commit: store.snapshots.published(),
             snapshots: store.snapshots.live_count(),
         }
@@ -289,6 +290,8 @@ pub struct DatabaseStats {
     pub journal_bytes: u64,
     /// Bytes of memtables.
     pub memtable_bytes: usize,
+    /// Index entries that scans have stepped over since opening.
+    pub index_steps: u64,
     /// The last published commit.
     pub last_commit: Timestamp,
     /// Commits that somebody reads as of.

@@ -7,7 +7,8 @@
 
 use super::Heap;
 use super::segment::SegmentEntry;
-use crate::ids::{RowId, Timestamp};
+use crate::ids::{IndexId, RowId, Timestamp};
+use crate::lsm::Liveness;
 
 /// The snapshots that are live at a moment, and the newest one that a reader may take.
 #[derive(Clone, Debug, Default)]
@@ -29,11 +30,14 @@ pub struct GarbageProbe<'a> {
 }
 
 impl Heap {
-    /// Asks for garbage at this horizon.
+    /// Asks for garbage at this horizon, which may be an old one: its snapshots may have ended.
     pub fn garbage(&self, horizon: &Horizon) -> GarbageProbe<'_> {
         debug_assert!(horizon.live.is_sorted());
-        let live: Vec<_> =
-            horizon.live.iter().map(|snapshot| (*snapshot, self.versions.at(*snapshot).row_end)).collect();
+        let live: Vec<_> = horizon
+            .live
+            .iter()
+            .map(|snapshot| (*snapshot, self.versions.seen_by(*snapshot).row_end))
+            .collect();
         let oldest = horizon.live.first().map_or(horizon.published, |first| horizon.published.min(*first));
         GarbageProbe { heap: self, oldest, published: horizon.published, live }
     }
@@ -45,6 +49,16 @@ impl Heap {
             return false;
         }
         self.garbage(horizon).is_garbage(row)
+    }
+}
+
+impl Liveness for GarbageProbe<'_> {
+    fn is_garbage(&self, _: IndexId, row: RowId) -> bool {
+        GarbageProbe::is_garbage(self, row)
+    }
+
+    fn index_exists(&self, _: IndexId) -> bool {
+        true
     }
 }
 

@@ -58,6 +58,18 @@ impl Versions {
         oldest.expect("the list is never empty")
     }
 
+    /// What a snapshot saw that may have ended meanwhile: then no less than it saw.
+    pub fn seen_by(&self, snapshot: Timestamp) -> Version {
+        let mut seen = self.newest().1;
+        for link in self.0.iter() {
+            seen = link.value;
+            if link.at <= snapshot {
+                break;
+            }
+        }
+        seen
+    }
+
     /// Drops the entries that no live snapshot, nor one at `published` or later, needs (the pruner). `live` ascends.
     pub fn prune(&self, live: &[Timestamp], published: Timestamp) {
         let Some(mut anchor) = self.0.iter().find(|link| link.at <= published) else { return };

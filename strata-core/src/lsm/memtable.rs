@@ -26,10 +26,14 @@ pub const ENTRY_OVERHEAD_BYTES: usize = 112;
 /// many newer entries, and the commit section must not wait for that.
 const VISITED_KEYS_MAX: usize = 1024;
 
+/// A key is *crowded* whenever its rows reach a power of two between these: a hot row's versions are looked through
+/// seldom enough to cost little, and no lock is held for long over the many rows of a key that is not unique.
+const CROWDED_ROWS: std::ops::RangeInclusive<usize> = 16..=1024;
+
 /// The seam of the tree's in-memory part. All calls may come from any thread; inserts are serialised by the tree.
 pub(crate) trait Memtable: Send + Sync {
-    /// Adds entries to the set; returns the bytes they are charged.
-    fn insert(&self, entries: &[IndexEntry<'_>]) -> usize;
+    /// Adds entries to the set.
+    fn insert(&self, entries: &[IndexEntry<'_>]) -> Inserted;
     /// Takes out the entries of `key` for which `drop` says so.
     fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> Removed;
     /// The largest row below `below` with exactly this key.
@@ -54,6 +58,15 @@ pub(crate) struct ChunkScan<'a> {
     pub reverse: bool,
     pub below: RowId,
     pub limit: usize,
+}
+
+/// What an insertion did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inserted {
+    /// What the entries are charged.
+    pub bytes: usize,
+    /// The entries, by their place in the slice, whose keys have so many rows now that most may be garbage.
+    pub crowded: Vec<usize>,
 }
 
 /// What a removal took out.
@@ -155,30 +168,35 @@ fn charge(key: &[u8], new_key: bool) -> usize {
 }
 
 impl Memtable for BTreeMemtable {
-    fn insert(&self, entries: &[IndexEntry<'_>]) -> usize {
-        let mut bytes = 0;
-        let mut added = 0;
+    fn insert(&self, entries: &[IndexEntry<'_>]) -> Inserted {
+        let mut inserted = Inserted::default();
+        let (mut added, mut place) = (0, 0);
         for run in entries.chunk_by(|a, b| a.index == b.index) {
             let map = self.map_or_new(run[0].index);
             let mut map = map.write();
-            for entry in run {
+            for (entry, place) in run.iter().zip(place..) {
                 match map.get_mut(entry.key) {
                     Some(rows) => {
                         if !rows.insert(entry.row) {
                             continue;
                         }
-                        bytes += charge(entry.key, false);
+                        let count = rows.as_slice().len();
+                        if count.is_power_of_two() && CROWDED_ROWS.contains(&count) {
+                            inserted.crowded.push(place);
+                        }
+                        inserted.bytes += charge(entry.key, false);
                     }
                     None => {
                         map.insert(InlineKey::new(entry.key), Rows::One(entry.row));
-                        bytes += charge(entry.key, true);
+                        inserted.bytes += charge(entry.key, true);
                     }
                 }
                 added += 1;
             }
+            place += run.len();
         }
         self.entries.fetch_add(added, Ordering::Relaxed);
-        bytes
+        inserted
     }
 
     fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> Removed {
@@ -273,8 +291,8 @@ mod tests {
     fn inserting_twice_is_inserting_once() {
         let memtable = BTreeMemtable::default();
         let entries = [entry(b"a", 5), entry(b"a", 9), entry(b"a", 7), entry(b"b", 6)];
-        assert!(memtable.insert(&entries) > 0);
-        assert_eq!(memtable.insert(&entries), 0);
+        assert!(memtable.insert(&entries).bytes > 0);
+        assert_eq!(memtable.insert(&entries), Inserted::default());
         assert_eq!(memtable.entries(), 4);
         assert_eq!(memtable.first(INDEX, b"a", RowId::MAX), Some(RowId::new(9)));
         assert_eq!(memtable.first(INDEX, b"a", RowId::new(9)), Some(RowId::new(7)));
@@ -286,7 +304,7 @@ mod tests {
     #[test]
     fn removing_takes_only_what_it_is_told_and_gives_its_charge_back() {
         let memtable = BTreeMemtable::default();
-        let charged = memtable.insert(&[entry(b"a", 5), entry(b"a", 9), entry(b"a", 7)]);
+        let charged = memtable.insert(&[entry(b"a", 5), entry(b"a", 9), entry(b"a", 7)]).bytes;
         let some = memtable.remove(INDEX, b"a", &mut |row| row.get() < 9);
         assert_eq!(some.entries, 2);
         assert_eq!(memtable.first(INDEX, b"a", RowId::new(9)), None);
@@ -295,6 +313,20 @@ mod tests {
         let rest = memtable.remove(INDEX, b"a", &mut |_| true);
         assert_eq!((rest.entries, some.bytes + rest.bytes), (1, charged));
         assert_eq!((memtable.first(INDEX, b"a", RowId::MAX), memtable.entries()), (None, 0));
+    }
+
+    #[test]
+    fn a_key_is_crowded_at_each_doubling_of_its_rows() {
+        let memtable = BTreeMemtable::default();
+        let mut crowded_at = Vec::new();
+        for row in 1..3_000 {
+            let inserted = memtable.insert(&[entry(b"b", 1), entry(b"a", row)]);
+            if !inserted.crowded.is_empty() {
+                assert_eq!(inserted.crowded, [1]);
+                crowded_at.push(row);
+            }
+        }
+        assert_eq!(crowded_at, [16, 32, 64, 128, 256, 512, 1024]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Merging sources into one ordered stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::Access;
 use crate::error::Result;
@@ -59,6 +60,9 @@ pub(crate) struct Merge {
     below: RowId,
     current: PositionBuf,
     state: State,
+    /// Entries stepped over, and where they are counted in the end.
+    steps: u64,
+    counter: Option<Arc<AtomicU64>>,
 }
 
 /// Entries passed one by one before the source is told to seek.
@@ -84,7 +88,31 @@ impl Merge {
         below: RowId,
     ) -> Self {
         let current = PositionBuf { prefix: Vec::new(), row: RowId::ZERO };
-        Self { sources, start, end, reverse, below, current, state: State::Fresh }
+        let state = State::Fresh;
+        Self { sources, start, end, reverse, below, current, state, steps: 0, counter: None }
+    }
+
+    /// Has the entries that are stepped over counted there when the merge is dropped.
+    pub fn counted(mut self, counter: &Arc<AtomicU64>) -> Self {
+        self.counter = Some(Arc::clone(counter));
+        self
+    }
+
+    fn has_leapt(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Run(cursor) if cursor.has_leapt()))
+    }
+
+    /// Says that the entry handed out last is garbage, so that later walks leap over many of its kind. True where it
+    /// stands in a memtable, from which it can be removed.
+    fn note_garbage(&mut self) -> bool {
+        match self.sources.last_mut() {
+            Some(Source::Run(cursor)) if self.state == State::Between => {
+                cursor.note_garbage();
+                false
+            }
+            Some(Source::Memtable(_)) => true,
+            _ => false,
+        }
     }
 
     /// The next entry. After an error the stream has ended.
@@ -170,6 +198,7 @@ impl Merge {
 
     /// Advances the source with the next entry.
     fn advance_head(&mut self) -> Result<()> {
+        self.steps += 1;
         let Some(head) = self.sources.last_mut() else { return Ok(()) };
         head.advance()?;
         self.settle_head();
@@ -186,6 +215,14 @@ impl Merge {
         while at > 0 && comes_before(&self.sources[at - 1], &self.sources[at], self.reverse) {
             self.sources.swap(at - 1, at);
             at -= 1;
+        }
+    }
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.counter {
+            counter.fetch_add(self.steps, Ordering::Relaxed);
         }
     }
 }
@@ -221,6 +258,17 @@ impl RangeCursor {
     pub fn next(&mut self) -> Result<Option<(&[u8], RowId)>> {
         let entry = self.merge.next()?;
         Ok(entry.and_then(|entry| Some((split_prefix(entry.prefix)?.1, entry.row))))
+    }
+
+    /// Whether garbage was leapt over: then what follows it is likely to be garbage too.
+    pub fn has_leapt(&self) -> bool {
+        self.merge.has_leapt()
+    }
+
+    /// Says that the row handed out last is garbage, so that later walks leap over many of its kind. True where its
+    /// entry stands in a memtable: then [`IndexTree::remove_garbage`](super::IndexTree::remove_garbage) takes it out.
+    pub fn note_garbage(&mut self) -> bool {
+        self.merge.note_garbage()
     }
 }
 

@@ -23,6 +23,11 @@
 //! manifest edit (the caller, after a sync of the store), [`IndexTree::install`] the change. A reader holds its version,
 //! the version its tables, a table its block: files vanish when nobody reads them.
 //!
+//! # Garbage
+//! Entries of rows that nobody sees go with a flush or a compaction. Before that, those of a key that is updated all day
+//! leave the memtable when the key is written ([`IndexTree::apply`] says when it is worth it), and walks leap over long
+//! stretches of them, as a queue has them in front ([`RangeCursor::note_garbage`]).
+//!
 //! # Memory
 //! Memtables are charged by reservations that the writer made ahead ([`IndexTree::reserve`]); table pages are charged to
 //! the page cache; a table that is being written is charged to the pool.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -14,7 +15,7 @@ use crate::error::Result;
 use crate::ids::{BlockId, IndexId, RowId};
 use crate::lsm::Liveness;
 use crate::lsm::key::{IndexEntry, Limit, PositionBuf, Probe, prefix_of};
-use crate::lsm::memtable::{BTreeMemtable, ENTRY_OVERHEAD_BYTES, Memtable};
+use crate::lsm::memtable::{BTreeMemtable, ENTRY_OVERHEAD_BYTES, Inserted, Memtable};
 use crate::lsm::memtable_cursor::MemtableCursor;
 use crate::lsm::merge::{Merge, RangeCursor, RowsOfKey, Source, limits};
 use crate::lsm::options::LsmOptions;
@@ -39,6 +40,8 @@ pub struct IndexTree {
     state: ArcSwap<TreeState>,
     /// Lock order: this, then a memtable's own locks.
     writer: Mutex<Writer>,
+    /// Entries that cursors have stepped over.
+    steps: Arc<AtomicU64>,
     /// What a flush needs at least, held back so that a pool full of memtables can be emptied; locked by the flush
     /// that uses it, before any other lock. `None` where the pool was short at open.
     flush_reserve: Mutex<Option<Reservation>>,
@@ -132,7 +135,7 @@ impl IndexTree {
         let writer = Writer { next_sequence: next_sequence.max(after).max(1), unrecorded: BTreeSet::new() };
         let flush_reserve = Mutex::new(cache.pool().try_reserve("index flush", FLUSH_RESERVE_BYTES));
         let (state, writer) = (ArcSwap::from_pointee(state), Mutex::new(writer));
-        Ok(Self { cache, options, state, writer, flush_reserve })
+        Ok(Self { cache, options, state, writer, steps: Arc::default(), flush_reserve })
     }
 
     /// The options that the tree was opened with.
@@ -155,15 +158,17 @@ impl IndexTree {
     }
 
     /// Adds entries to the set. For the commit section and for replay: no I/O, no failure; adding what is there
-    /// changes nothing.
-    pub fn apply(&self, entries: &[IndexEntry<'_>], mut reservation: Reservation) {
+    /// changes nothing. Returns the places of those whose keys are crowded by now, so that
+    /// [`remove_garbage`](Self::remove_garbage) is worth a call, outside the commit section.
+    pub fn apply(&self, entries: &[IndexEntry<'_>], mut reservation: Reservation) -> Vec<usize> {
         let writer = self.writer.lock();
         let state = self.state.load();
-        let bytes = state.active.memtable.insert(entries);
+        let Inserted { bytes, crowded } = state.active.memtable.insert(entries);
         debug_assert!(bytes <= reservation.bytes(), "{bytes} bytes applied on a smaller reservation");
         reservation.shrink(reservation.bytes().saturating_sub(bytes));
         state.active.reservation.lock().merge(reservation);
         drop(writer);
+        crowded
     }
 
     /// Takes the entries of `key` whose rows are garbage out of the memtables, for who writes that key next or
@@ -225,12 +230,12 @@ impl IndexTree {
         let probe = Probe::new(index, key, start.row);
         for run in state.runs() {
             if run.may_contain(&probe)? {
-                sources.push(Source::Run(RunCursor::new(Arc::clone(run), false, Access::Point)));
+                sources.push(Source::Run(RunCursor::new(Arc::clone(run), false, Access::Point).leaping()));
             }
         }
         let end = Limit::upper(index, Bound::Included(key));
         let start = Some(Limit { at: start, inclusive: true });
-        Ok(RowsOfKey::new(Merge::new(sources, start, end, false, below)))
+        Ok(RowsOfKey::new(Merge::new(sources, start, end, false, below).counted(&self.steps)))
     }
 
     /// The entries of a key range with rows below `below`. Nothing is read before the first `next`.
@@ -245,10 +250,11 @@ impl IndexTree {
         let state = self.state.load();
         let mut sources = memtable_sources(&state, index, reverse, below);
         let runs = state.runs();
-        sources.extend(runs.map(|run| Source::Run(RunCursor::new(Arc::clone(run), reverse, Access::Point))));
+        let cursor = |run: &Arc<Run>| RunCursor::new(Arc::clone(run), reverse, Access::Point).leaping();
+        sources.extend(runs.map(|run| Source::Run(cursor(run))));
         let (lower, upper) = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
         let (start, end) = limits(index, lower, upper, reverse);
-        RangeCursor::new(Merge::new(sources, start, end, reverse, below))
+        RangeCursor::new(Merge::new(sources, start, end, reverse, below).counted(&self.steps))
     }
 
     /// Ends the active memtable and starts a new one. Returns the boundary: all that was applied or adopted before
@@ -367,6 +373,11 @@ impl IndexTree {
     /// Bytes of the sealed memtables.
     pub fn sealed_bytes(&self) -> usize {
         self.state.load().sealed().map(|memtable| memtable.slot.bytes()).sum()
+    }
+
+    /// Entries that cursors have stepped over since the tree was opened, garbage included.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// The next source's sequence; the manifest keeps it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::view::TableView;
 use crate::error::Result;
+use crate::heap::Horizon;
 use crate::ids::{IndexId, RowId};
 use crate::lsm::RangeCursor;
 
@@ -16,7 +17,14 @@ pub struct IndexScan {
     own: std::vec::IntoIter<(Arc<[u8]>, RowId)>,
     own_next: Option<(Arc<[u8]>, RowId)>,
     reverse: bool,
+    index: IndexId,
+    /// Entries passed that were not visible.
+    passed: usize,
+    horizon: Option<Horizon>,
 }
+
+/// So many invisible entries are passed without a thought.
+const PASSED_FEW: usize = 8;
 
 impl IndexScan {
     pub(super) fn new(
@@ -29,7 +37,9 @@ impl IndexScan {
         let own = own_keys(&table, index, &lower, &upper, reverse);
         let below = table.heap().visible_end(table.view().snapshot().timestamp());
         let cursor = table.view().shared().store.tree.range(index, lower, upper, reverse, below);
-        let mut scan = Self { table, cursor, committed: None, own: own.into_iter(), own_next: None, reverse };
+        let (committed, own, own_next) = (None, own.into_iter(), None);
+        let mut scan =
+            Self { table, cursor, committed, own, own_next, reverse, index, passed: 0, horizon: None };
         scan.committed = scan.next_committed()?;
         scan.own_next = scan.own.next();
         Ok(scan)
@@ -41,8 +51,24 @@ impl IndexScan {
             if self.table.is_visible(row)? {
                 return Ok(Some((key.to_vec(), row)));
             }
+            self.passed += 1;
+            let many = self.passed > PASSED_FEW;
+            let key = if many { key.to_vec() } else { Vec::new() };
+            if many || self.cursor.has_leapt() {
+                self.note_if_garbage(&key, row);
+            }
         }
         Ok(None)
+    }
+
+    /// Sees to it that later scans need not pass an entry again that nobody can see the row of.
+    fn note_if_garbage(&mut self, key: &[u8], row: RowId) {
+        let store = &self.table.view().shared().store;
+        let horizon = self.horizon.get_or_insert_with(|| store.snapshots.horizon());
+        let garbage = self.table.heap().garbage(horizon);
+        if garbage.is_garbage(row) && self.cursor.note_garbage() && !key.is_empty() {
+            store.tree.remove_garbage(self.index, key, &garbage);
+        }
     }
 
     /// The next visible row, with its key.

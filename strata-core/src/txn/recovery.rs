@@ -58,7 +58,7 @@ pub fn replay(
             if placement.timestamp <= section.last {
                 return Err(damaged(format!("its timestamp {} is not new", placement.timestamp)));
             }
-            store.apply(section, &body, &placement, &mut prepared, mode, record.lsn_end);
+            let _crowded = store.apply(section, &body, &placement, &mut prepared, mode, record.lsn_end);
             Ok(())
         })?;
         store.snapshots.publish(placement.timestamp);

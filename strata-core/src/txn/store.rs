@@ -184,13 +184,14 @@ impl Store {
         self.check_writable()?;
         let placement = self.place(&section, &body);
         let end = self.journal.append(body.finish(&placement));
-        self.apply(&mut section, &body, &placement, &mut prepared, Replay::No, end);
+        let crowded = self.apply(&mut section, &body, &placement, &mut prepared, Replay::No, end);
         if let Some(on_apply) = on_apply {
             on_apply(placement.timestamp);
         }
         let timestamp = placement.timestamp;
         self.publisher.push(InFlight { timestamp, end, txn, heaps, outcome, _space: space });
         drop(section);
+        self.thin_out(&body, &crowded);
 
         // The sync may have ended before the entry was in the queue.
         let durable = self.journal.durable();
@@ -215,6 +216,25 @@ impl Store {
             }
         }
         Err(Error::ReadConflict)
+    }
+
+    /// Takes the garbage of crowded keys out of the memtables: a row that is updated all day would fill them.
+    fn thin_out(&self, body: &RecordBody, crowded: &[usize]) {
+        if crowded.is_empty() {
+            return;
+        }
+        let horizon = self.snapshots.horizon();
+        let entries = body
+            .sections()
+            .iter()
+            .flat_map(|part| body.entries(part).map(|(index, _, key)| (part.heap, index, key)));
+        for (place, (heap, index, key)) in entries.enumerate() {
+            if crowded.binary_search(&place).is_ok()
+                && let Some(heap) = self.heaps.get(heap)
+            {
+                self.tree.remove_garbage(index, key, &heap.garbage(&horizon));
+            }
+        }
     }
 
     /// Reserves and pins all that applying the record takes.
@@ -267,6 +287,7 @@ impl Store {
     }
 
     /// Makes a record's effects: the only code that does, for commits and for recovery (rule 5). Does not fail.
+    /// Returns the places, among the record's index entries, of those whose keys are crowded (see [`IndexTree::apply`]).
     ///
     /// Rows come first, then their keys, then the marks on what they replace: who finds by a key a row that is marked,
     /// and looks again, finds what has replaced it ([`newest_row`](Self::newest_row)).
@@ -278,7 +299,7 @@ impl Store {
         prepared: &mut PreparedCommit,
         replay: Replay,
         end: Lsn,
-    ) {
+    ) -> Vec<usize> {
         debug_assert!(placement.timestamp > section.last, "rule 1: timestamps only grow");
         let mut deltas: Vec<(HeapId, i64)> = Vec::new();
         let mut entries = Vec::new();
@@ -301,9 +322,10 @@ impl Store {
                 }));
             }
         }
+        let mut crowded = Vec::new();
         if !entries.is_empty() {
             let held = prepared.index.bytes();
-            self.tree.apply(&entries, prepared.index.split(held));
+            crowded = self.tree.apply(&entries, prepared.index.split(held));
         }
         for (load, base) in loads().filter(|(load, _)| !load.absolute) {
             self.adopt(section, load, *base, end, replay);
@@ -324,6 +346,7 @@ impl Store {
             self.heaps.get_or_create(heap).seal_commit(placement.timestamp, delta);
         }
         section.last = placement.timestamp;
+        crowded
     }
 
     /// The live row with this key of a unique index, as commits stand now, published or not.

@@ -8,6 +8,7 @@ use crate::lsm::batch::EntryBatch;
 use crate::lsm::key::{Limit, Position};
 use crate::lsm::sstable::codec::Malformed;
 use crate::lsm::sstable::data_block::DataBlock;
+use crate::lsm::sstable::dead_range::Streak;
 use crate::lsm::sstable::frame::damaged;
 use crate::lsm::sstable::index_block::IndexBlock;
 use crate::lsm::sstable::table::SsTable;
@@ -26,6 +27,13 @@ pub(crate) struct RunCursor {
     place: Option<Place>,
     batch: EntryBatch,
     at: usize,
+    /// Whether stretches of garbage are leapt over, and noted.
+    leaps: bool,
+    /// Whether one was leapt over.
+    leapt: bool,
+    /// The garbage up to the current entry, and whether that was said to be garbage too.
+    streak: Option<Streak>,
+    noted: bool,
 }
 
 /// Where in a table the cursor is.
@@ -60,7 +68,44 @@ impl RunCursor {
             place: None,
             batch: EntryBatch::default(),
             at: 0,
+            leaps: false,
+            leapt: false,
+            streak: None,
+            noted: false,
         }
+    }
+
+    /// One for readers that take no interest in garbage: it leaps over what it, or others, found to be that.
+    pub fn leaping(mut self) -> Self {
+        self.leaps = true;
+        self
+    }
+
+    /// Whether it has leapt over garbage.
+    pub fn has_leapt(&self) -> bool {
+        self.leapt
+    }
+
+    /// Says that the current entry is garbage.
+    pub fn note_garbage(&mut self) {
+        if !self.leaps || self.noted || self.place.is_none() {
+            return;
+        }
+        let Some(entry) = self.batch.get(self.at) else { return };
+        match &mut self.streak {
+            Some(streak) if streak.table == self.table => streak.extend(entry, self.reverse),
+            _ => {
+                let next = Streak::begin(self.table, entry);
+                let before = self.streak.replace(next);
+                publish(&self.run, before);
+            }
+        }
+        self.noted = true;
+    }
+
+    fn end_streak(&mut self) {
+        self.noted = false;
+        publish(&self.run, self.streak.take());
     }
 
     /// The entry the cursor is on.
@@ -72,13 +117,16 @@ impl RunCursor {
     /// Goes to the first entry of the run, in the direction of travel.
     pub fn seek_end(&mut self) -> Result<()> {
         let tables = self.run.tables().len();
+        self.end_streak();
         self.table = if self.reverse { tables.saturating_sub(1) } else { 0 };
-        self.enter_table(if self.reverse { Part::Last } else { Part::First })
+        self.enter_table(if self.reverse { Part::Last } else { Part::First })?;
+        self.leap()
     }
 
     /// Goes to the first entry within `start`, in the direction of travel; reads nothing where the tables show that
     /// it is beyond `end`.
     pub fn seek(&mut self, start: &Limit, end: Option<&Limit>) -> Result<()> {
+        self.end_streak();
         self.place = None;
         let run = Arc::clone(&self.run);
         let target = start.at.as_position();
@@ -105,13 +153,51 @@ impl RunCursor {
             if within {
                 break;
             }
-            self.advance()?;
+            self.step_on()?;
         }
-        Ok(())
+        self.leap()
     }
 
     /// Goes on to the next entry in the direction of travel.
     pub fn advance(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.noted) && self.streak.is_some() {
+            self.end_streak();
+        }
+        let before = self.at;
+        self.step_on()?;
+        // A new batch begins at its end.
+        let same = if self.reverse { self.at < before } else { self.at > before };
+        if same { Ok(()) } else { self.leap() }
+    }
+
+    /// Leaves a stretch of garbage that the current entry is in.
+    fn leap(&mut self) -> Result<()> {
+        if !self.leaps {
+            return Ok(());
+        }
+        let run = Arc::clone(&self.run);
+        while let Some(entry) = self.current()
+            && let Some(table) = run.tables().get(self.table)
+            && let Some(range) = table.dead_range().filter(|range| range.contains(entry))
+        {
+            match &mut self.streak {
+                Some(streak) if streak.table == self.table => streak.join(&range, self.reverse),
+                _ => {
+                    let before = self.streak.replace(Streak::leapt(self.table, &range));
+                    publish(&run, before);
+                }
+            }
+            self.leapt = true;
+            let (left, end) = (self.table, if self.reverse { &range.first } else { &range.last });
+            self.enter_table(Part::Of(table.to_stored(end.as_position())))?;
+            while self.table == left && self.current().is_some_and(|entry| range.contains(entry)) {
+                self.step_on()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_on(&mut self) -> Result<()> {
         let next = if self.reverse { self.at.checked_sub(1) } else { Some(self.at + 1) };
         match next {
             Some(next) if next < self.batch.len() => {
@@ -218,6 +304,22 @@ impl RunCursor {
         self.at = if self.reverse { self.batch.len() - 1 } else { 0 };
         self.place = Some(place);
         Ok(())
+    }
+}
+
+impl Drop for RunCursor {
+    fn drop(&mut self) {
+        self.end_streak();
+    }
+}
+
+/// Lets the table of a streak know of it.
+fn publish(run: &Run, streak: Option<Streak>) {
+    if let Some(streak) = streak
+        && let Some(table) = run.tables().get(streak.table)
+        && let Some(range) = streak.end()
+    {
+        table.note_dead(range);
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod bloom;
 pub(crate) mod codec;
 pub(crate) mod cursor;
 pub(crate) mod data_block;
+mod dead_range;
 pub(crate) mod footer;
 pub(crate) mod frame;
 pub(crate) mod index_block;

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
+
 use crate::block::BlockHandle;
 use crate::block::{BlockKind, BlockStore};
 use crate::cache::{Access, PageCache, PageKey};
@@ -12,6 +14,7 @@ use crate::lsm::sstable::FORMAT;
 use crate::lsm::sstable::bloom::Filter;
 use crate::lsm::sstable::codec::Malformed;
 use crate::lsm::sstable::data_block::DataBlock;
+use crate::lsm::sstable::dead_range::DeadRange;
 use crate::lsm::sstable::footer::{FOOTER_BYTES, Footer};
 use crate::lsm::sstable::frame::{self, FrameRef, damaged};
 use crate::lsm::sstable::index_block::{IndexBlock, IndexLevel};
@@ -30,6 +33,8 @@ pub(crate) struct SsTable {
     largest: PositionBuf,
     /// Kept while the table is open; charged to the cache, which it pins a page of.
     top: OnceLock<Arc<IndexBlock>>,
+    /// Where it has nothing but garbage, as far as walks have found.
+    dead: ArcSwapOption<DeadRange>,
 }
 
 impl SsTable {
@@ -60,7 +65,20 @@ impl SsTable {
         }
         let (row_base, entries, payload_bytes) = (meta.row_base, meta.entries, meta.payload_bytes);
         let top = OnceLock::new();
-        Ok(Self { cache, handle, row_base, entries, payload_bytes, smallest, largest, top })
+        let dead = ArcSwapOption::empty();
+        Ok(Self { cache, handle, row_base, entries, payload_bytes, smallest, largest, top, dead })
+    }
+
+    /// A stretch of nothing but garbage.
+    pub fn dead_range(&self) -> Option<Arc<DeadRange>> {
+        self.dead.load_full()
+    }
+
+    /// Learns of one; the longest is kept.
+    pub fn note_dead(&self, range: DeadRange) {
+        if self.dead.load().as_ref().is_none_or(|known| known.entries < range.entries) {
+            self.dead.store(Some(Arc::new(range)));
+        }
     }
 
     /// What the manifest says of the table at that place.

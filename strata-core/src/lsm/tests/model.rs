@@ -1,5 +1,6 @@
 //! Random operations on the tree beside a `BTreeSet`.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -25,6 +26,8 @@ struct Model {
     entries: BTreeSet<(IndexId, Vec<u8>, Reverse<u64>)>,
     next_row: BTreeMap<IndexId, u64>,
     journal: Vec<Record>,
+    /// Whether any walk leapt over garbage.
+    leapt: Cell<bool>,
 }
 
 const INDEXES: u64 = 3;
@@ -37,6 +40,7 @@ impl Model {
             entries: BTreeSet::new(),
             next_row: BTreeMap::new(),
             journal: Vec::new(),
+            leapt: Cell::new(false),
         }
     }
 
@@ -139,6 +143,17 @@ impl Model {
     /// Rows that no snapshot sees any more: always the older ones of a key.
     fn mark_garbage(&mut self) {
         let (index, key) = (self.index(), self.key());
+        if self.random.chance(1, 2) {
+            // All there is of many neighbouring keys.
+            let start = (index, key, Reverse(u64::MAX));
+            let many = usize::try_from(self.random.below(800)).expect("small");
+            let rows = self.entries.range(start..).take_while(|(at, ..)| *at == index).take(many);
+            let last = rows.clone().last().map(|(_, key, _)| key.clone());
+            // A key whole or not at all: the older ones go first.
+            let garbage = rows.filter(|(_, key, _)| Some(key) != last.as_ref());
+            self.bench.marked.garbage.lock().extend(garbage.map(|(_, _, row)| (index, RowId::new(row.0))));
+            return;
+        }
         let rows = self.rows(index, &key, u64::MAX);
         let keep = usize::try_from(self.random.below(3)).expect("small");
         let garbage = rows.iter().skip(keep).map(|row| (index, RowId::new(*row)));
@@ -223,8 +238,14 @@ impl Model {
         let mut cursor =
             self.bench.tree.range(index, lower.clone(), upper.clone(), reverse, RowId::new(below));
         let mut found = Vec::new();
+        let notes = self.random.chance(1, 2);
         while let Some((key, row)) = cursor.next().expect("intact") {
-            found.push((key.to_vec(), row.get()));
+            let (key, row) = (key.to_vec(), row.get());
+            if notes && !self.lives(index, row) && cursor.note_garbage() {
+                self.bench.tree.remove_garbage(index, &key, &self.bench.marked);
+            }
+            found.push((key, row));
+            self.leapt.set(self.leapt.get() || cursor.has_leapt());
         }
         found.retain(|(_, row)| self.lives(index, *row));
         assert_eq!(found, expected, "{index} {lower:?} to {upper:?}, reverse {reverse}, below {below}");
@@ -255,7 +276,7 @@ impl Model {
 
 #[test]
 fn random_operations_agree_with_a_set() {
-    let mut deepest = 0;
+    let (mut deepest, mut leapt) = (0, 0);
     for seed in 0..40 {
         // A failure prints the seed with the captured output.
         println!("seed {seed}");
@@ -269,8 +290,10 @@ fn random_operations_agree_with_a_set() {
         for _ in 0..40 {
             model.compare();
         }
+        leapt += u32::from(model.leapt.get());
         let metas = model.bench.tree.version().metas();
         deepest = deepest.max(metas.iter().map(|meta| meta.level).max().unwrap_or(0));
     }
     assert!(deepest >= 3, "the trees got only {deepest} levels deep");
+    assert!(leapt >= 10, "only {leapt} of 40 runs leapt over garbage");
 }
