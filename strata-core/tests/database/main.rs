@@ -7,3 +7,4 @@ mod loads_and_maintenance;
 mod savepoints;
 mod serializable;
 mod transactions;
+mod traps;
