@@ -5,7 +5,7 @@
 //! | Two logs | rule 6: an edit waits for the journal | [`crash::two_logs`]; a journal too short is refused: `journal/tests/damage.rs` |
 //! | Torn or damaged | batches are chained, epochs name their cut | [`crash::torn_or_damaged`]; `journal/tests/torn.rs` |
 //! | Extents: evicted pages | rule 4: until replay has ended extents come from past the end | [`crash::extents_evicted_pages_spare_bulk_blocks`] |
-//! | Extents: foreign bytes | the manifest knows loads and dropped heaps that replay meets again | [`crash::extents_replay_adopts_no_foreign_bytes`], and `…_of_merged_files` |
+//! | Extents: foreign bytes | replay asks the manifest which loads and heaps it has | [`crash::extents_replay_adopts_no_foreign_bytes`], and `…_of_merged_files` |
 //! | Replay into a changed form | rule 5: rows of a frozen segment are counted and skipped | [`crash::replay_into_a_changed_form`]; `heap/tests/traps.rs` |
 //! | First hit wins | rule 3: adoption seals the memtable | [`index::first_hit_wins`]; `lsm/tests.rs` |
 //! | First hit wins: backfill | rule 3: a backfill enters below the newer tail | [`index::first_hit_wins_backfill`]; `lsm/tests.rs` |
