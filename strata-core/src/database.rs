@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::{BlockStore, FileBlockStore, FileBlockStoreOptions};
+use crate::block::{BlockStore, FileBlockStore};
 use crate::cache::{CacheOptions, PageCache};
 use crate::catalog::system::SystemTable;
 use crate::catalog::{Catalog, CatalogStore, read_catalog};
@@ -96,7 +96,7 @@ impl Database {
         let pool = MemoryPool::new(options.memory_bytes);
         let (manifest, state) =
             Manifest::open_with(vfs.clone(), &dir.join("manifest"), options.sizes.manifest_growth_bytes)?;
-        let blocks = FileBlockStore::open(vfs.as_ref(), dir, FileBlockStoreOptions::default())?;
+        let blocks = FileBlockStore::open(vfs.as_ref(), dir, options.sizes.blocks)?;
         for block in state.blocks() {
             blocks.adopt(block)?;
         }

@@ -1,5 +1,6 @@
 //! The sizes at which storage takes its next form.
 
+use crate::block::FileBlockStoreOptions;
 use crate::heap::SEGMENT_BYTES;
 use crate::journal::JournalOptions;
 use crate::lsm::LsmOptions;
@@ -18,6 +19,8 @@ pub struct Sizes {
     pub journal_file_bytes: u64,
     /// By how many bytes the manifest grows before it is rewritten.
     pub manifest_growth_bytes: u64,
+    /// When the block file gives space back.
+    pub blocks: FileBlockStoreOptions,
     /// Of the index.
     pub index: LsmOptions,
 }
@@ -29,6 +32,7 @@ impl Default for Sizes {
             bulk_rows: MIN_BULK_ROWS,
             journal_file_bytes: JournalOptions::default().segment_bytes,
             manifest_growth_bytes: REWRITE_BYTES,
+            blocks: FileBlockStoreOptions::default(),
             index: LsmOptions::default(),
         }
     }

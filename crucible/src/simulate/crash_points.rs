@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use strata_core::block::FileBlockStoreOptions;
 use strata_core::lsm::{LsmOptions, TableOptions};
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
 use strata_core::vfs::{MemVfs, Random as Chance, SeededRandom};
@@ -192,6 +193,7 @@ fn config() -> Config {
             bulk_rows: 32,
             journal_file_bytes: 12 << 10,
             manifest_growth_bytes: 8 << 10,
+            blocks: FileBlockStoreOptions { slack_bytes: 0, punch_bytes: 1 },
             index,
         },
     };

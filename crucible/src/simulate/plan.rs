@@ -3,6 +3,7 @@
 //! Each seed draws its own weights for the kinds of steps, some of them zero, as swarm testing does (Groce and others,
 //! "Swarm testing", 2012): a run in which everything happens a little misses what only much of one thing shows.
 
+use strata_core::block::FileBlockStoreOptions;
 use strata_core::lsm::{LsmOptions, TableOptions};
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
 use strata_core::{Options, Sizes};
@@ -68,7 +69,10 @@ impl Plan {
     /// The run of this seed, of about so many steps.
     pub(super) fn of_seed(seed: u64, count: usize) -> Self {
         let mut random = Random::new(seed);
-        let config = config(&mut random);
+        // Of its own, so that what was drawn before it was there stays as it was.
+        let blocks = blocks(&mut Random::new(seed.rotate_left(32)));
+        let mut config = config(&mut random);
+        config.options.sizes.blocks = blocks;
         let weights = weights(&mut random);
         let mut steps = Vec::with_capacity(count);
         for table in 0..3 {
@@ -109,6 +113,7 @@ fn config(random: &mut Random) -> Config {
         bulk_rows: one_of(random, &[16, 48, 100]) as usize,
         journal_file_bytes: one_of(random, &[12 << 10, 32 << 10, 1 << 20]),
         manifest_growth_bytes: one_of(random, &[4 << 10, 64 << 10, 4 << 20]),
+        blocks: FileBlockStoreOptions::default(),
         index,
     };
     let thresholds = MaintenanceOptions {
@@ -125,6 +130,13 @@ fn config(random: &mut Random) -> Config {
         sizes,
     };
     Config { options, clients: random.within(1..6) as usize, keys: one_of(random, &[3, 12, 60, 1_000]) }
+}
+
+fn blocks(random: &mut Random) -> FileBlockStoreOptions {
+    let usual = FileBlockStoreOptions::default();
+    let slack_bytes = [0, 8 << 10, usual.slack_bytes][random.within(0..3) as usize];
+    let punch_bytes = [1, 16 << 10, usual.punch_bytes][random.within(0..3) as usize];
+    FileBlockStoreOptions { slack_bytes, punch_bytes }
 }
 
 fn weights(random: &mut Random) -> Weights {

@@ -55,6 +55,7 @@ pub fn options() -> Options {
             journal_file_bytes: 32 << 10,
             manifest_growth_bytes: 4 << 10,
             index: LsmOptions { level_0_runs: 2, ..LsmOptions::default() },
+            ..Sizes::default()
         },
     }
 }
