@@ -180,9 +180,12 @@ impl Transaction {
             }
         }
         let mut writes = self.writes.write();
+        let before = writes.position();
         let successor = writes.insert(table.heap, bytes, keys)?;
-        writes.mark(table.heap, row, Some(successor))?;
-        Ok(successor)
+        // A new version without the mark of the old one would be a second row.
+        let marked =
+            writes.mark(table.heap, row, Some(successor)).inspect_err(|_| writes.rollback_to(before));
+        marked.map(|()| successor)
     }
 
     /// Deletes a row, which must be locked or own.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use strata_core::vfs::{Random, SeededRandom};
 
 use crate::judge::{assert_intact, judge, random};
-use crate::sample::{Files, Kept, closed, every_form, frozen, killed};
+use crate::sample::{Files, Kept, closed, every_encoding, every_form, frozen, killed};
 
 #[test]
 fn a_changed_byte_changes_no_answer() {
@@ -13,6 +13,7 @@ fn a_changed_byte_changes_no_answer() {
     sweep("closed", &closed(), &random, 200);
     sweep("killed", &killed(), &random, 200);
     sweep("every form", &every_form().kept, &random, 250);
+    sweep("every encoding", &every_encoding(), &random, 40);
     sweep("frozen", &frozen(), &random, 25);
 }
 

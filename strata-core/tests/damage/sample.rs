@@ -220,6 +220,27 @@ fn blocks_of(files: &Files) -> Vec<PlacedBlock> {
     blocks
 }
 
+/// The fixture of version 1, closed: column blocks of every encoding.
+pub fn every_encoding() -> Kept {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
+    let mut files = Files::new();
+    for folder in ["", "manifest", "journal"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("the fixture is there") {
+            let path = entry.expect("readable").path();
+            if path.is_file() {
+                let name = path.strip_prefix(&root).expect("is below");
+                files.insert(Path::new(DIR).join(name), std::fs::read(&path).expect("readable"));
+            }
+        }
+    }
+    let vfs = system_of(&files);
+    let db = open(vfs.clone()).expect("opens");
+    db.vacuum().expect("vacuums");
+    let answers = answers(&db).expect("reads");
+    drop(db);
+    Kept { files: files_of(&vfs), answers, before: None }
+}
+
 /// Opens a copy of the files and asks each table by itself.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use strata_core::maintenance::Step;
 use strata_core::manifest::Manifest;
+use strata_core::memory::{MemoryPool, Reservation};
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::{FailedCall, Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
 use strata_core::{Database, Error};
@@ -247,9 +248,14 @@ fn rest(rig: &Rig, what: &str) -> Rest {
     Rest { memory_bytes: squeeze(&rig.db), blocks_bytes }
 }
 
-/// Asks for all memory there is, so that caches give up what they have. Returns how much they and others keep.
+/// Makes caches give up what they have. Returns how much they and others keep.
 pub fn squeeze(db: &Database) -> usize {
-    let pool = db.pool();
+    let held: usize = take_all(db.pool()).iter().map(Reservation::bytes).sum();
+    db.pool().cap() - held
+}
+
+/// All memory that there is to be had.
+pub fn take_all(pool: &MemoryPool) -> Vec<Reservation> {
     let mut held = Vec::new();
     let mut step = pool.cap();
     while step > 0 {
@@ -258,8 +264,7 @@ pub fn squeeze(db: &Database) -> usize {
             Err(_) => step /= 2,
         }
     }
-    let held: usize = held.iter().map(strata_core::memory::Reservation::bytes).sum();
-    pool.cap() - held
+    held
 }
 
 fn named_bytes(vfs: &MemVfs) -> u64 {

@@ -2,8 +2,9 @@
 
 use strata_core::Database;
 
-use crate::rig::{Outcome, change, insert, now, write, writer};
-use crate::sweep::{Operation, sweep};
+use crate::image::{image, system_of};
+use crate::rig::{Outcome, change, def, find, insert, now, open, write, writer};
+use crate::sweep::{Operation, sweep, take_all};
 
 #[test]
 fn insert_and_commit() {
@@ -41,4 +42,25 @@ fn rollback() {
         Ok(())
     };
     sweep(&Operation::maintenance("rollback", |_| (), run));
+}
+
+/// The new version and the mark of the old one: both, or none.
+#[test]
+fn an_update_without_memory_does_nothing() {
+    let db = open(system_of(image())).expect("opens");
+    let mut refused = 0;
+    for free in (0..3_000).step_by(8) {
+        let txn = writer(&db, "hot").expect("begins");
+        let view = txn.view().table(def(&db, "hot").id).expect("is there");
+        let row = find(&view, 20).expect("reads").expect("is there");
+        let mut held = take_all(db.pool());
+        held.first_mut().expect("there is much").shrink(free);
+        let updated = now(txn.update(&view, row, &crate::rig::row(20)));
+        drop(held);
+        let seen = txn.view().table(def(&db, "hot").id).expect("is there");
+        assert_eq!(seen.own_rows().len(), usize::from(updated.is_ok()), "{free} bytes free: {updated:?}");
+        assert_eq!(seen.is_visible(row).expect("reads"), updated.is_err(), "{free} bytes free: {updated:?}");
+        refused += usize::from(updated.is_err());
+    }
+    assert!((1..370).contains(&refused), "{refused} were refused");
 }
