@@ -7,6 +7,7 @@
 //! - [`concurrency`]: clients that get in each other's way, and questions whose answers must hold at every instant.
 //! - [`isolation`]: concurrent clients of the engine, and a checker of what they saw.
 //! - [`simulate`]: the engine alone, in a world that a seed determines.
+//! - [`limits`]: the engine with data larger than memory, a reader that never ends, a full disk.
 //!
 //! The first three drive a server in a process of its own ([`process`]), as a user would. The others need no more than
 //! strata-core: `--no-default-features` builds it in seconds.
@@ -16,6 +17,7 @@ pub mod concurrency;
 #[cfg(feature = "server")]
 pub mod crash;
 pub mod isolation;
+pub mod limits;
 #[cfg(feature = "server")]
 pub mod process;
 pub mod random;
