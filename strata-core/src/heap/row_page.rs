@@ -109,7 +109,10 @@ impl RowPage {
                 Err((0, format!("a slotted page of {} bytes, expected {PAGE_BYTES}", payload.len())))
             }
             FORM_SLOTTED => {
-                let directory = PAGE_BYTES - usize::from(count) * SLOT_BYTES;
+                let directory = PAGE_BYTES.saturating_sub(usize::from(count) * SLOT_BYTES);
+                if directory < HEADER_BYTES {
+                    return Err((18, format!("the slots of {count} rows are longer than the page")));
+                }
                 let mut end = HEADER_BYTES;
                 for slot in 0..usize::from(count) {
                     let next = slot_end(payload, slot);
@@ -236,6 +239,15 @@ mod tests {
         assert!(refused(PAGE_BYTES - 4, 25), "ends go down");
         for length in [0, 23, 24, PAGE_BYTES - 1] {
             assert!(RowPage::parse(block(), good[..length].to_vec()).is_err());
+        }
+        for count in [16_353_u16, 32_768, u16::MAX] {
+            let mut many = good.clone();
+            many[16..18].copy_from_slice(&0_u16.to_le_bytes());
+            many[18..20].copy_from_slice(&count.to_le_bytes());
+            assert!(
+                RowPage::parse(block(), many).is_err(),
+                "a directory of {count} rows is longer than the page"
+            );
         }
         let mut wide = good.clone();
         wide[16..18].copy_from_slice(&u16::MAX.to_le_bytes());

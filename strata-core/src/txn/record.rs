@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::write_set::{BulkPart, WriteSet};
 use crate::codec::{Cursor, Damage, Decoded, put_count, put_i64, put_sized, put_u32, put_u64};
 use crate::heap::RowRun;
-use crate::ids::{HeapId, IndexId, LoadId, RowId, Timestamp};
+use crate::ids::{HeapId, IndexId, LoadId, RowId, SLOTS_PER_SEGMENT, Timestamp};
 use crate::manifest::SsTableMeta;
 
 const FORMAT: u8 = 1;
@@ -177,7 +177,7 @@ impl RecordBody {
         }
         fields.finish()?;
         let mut fields = Cursor::new(trailer);
-        let placement = take_placement(&mut fields, &sections, loads.len())
+        let placement = take_placement(&mut fields, &sections, &loads)
             .and_then(|placement| fields.finish().map(|()| placement))
             .map_err(|damage| damage.within(body_end))?;
         bytes.truncate(body_end);
@@ -246,7 +246,10 @@ fn take_section(fields: &mut Cursor<'_>) -> Decoded<HeapSection> {
     }
     let marks_start = fields.offset();
     for _ in 0..marks {
-        let (_, successor) = (fields.u64()?, fields.u64()?);
+        let (row, successor) = (RowId::new(fields.u64()?), fields.u64()?);
+        if row.is_provisional() {
+            return Err(Damage::at(fields.offset(), format!("a mark on row {row}, which no heap has")));
+        }
         if successor != NO_SUCCESSOR && successor >= u64::from(rows) {
             return Err(Damage::at(fields.offset(), format!("successor {successor} of {rows} rows")));
         }
@@ -273,7 +276,11 @@ fn take_section(fields: &mut Cursor<'_>) -> Decoded<HeapSection> {
     })
 }
 
-fn take_placement(fields: &mut Cursor<'_>, sections: &[HeapSection], loads: usize) -> Decoded<Placement> {
+fn take_placement(
+    fields: &mut Cursor<'_>,
+    sections: &[HeapSection],
+    loads: &[BulkPart],
+) -> Decoded<Placement> {
     let timestamp = Timestamp::new(fields.u64()?);
     let mut runs = Vec::new();
     for section in sections {
@@ -282,6 +289,11 @@ fn take_placement(fields: &mut Cursor<'_>, sections: &[HeapSection], loads: usiz
         let mut rows = 0u64;
         for _ in 0..count {
             let run = RowRun { first: RowId::new(fields.u64()?), rows: fields.u32()? };
+            let end = u32::from(run.first.slot()).checked_add(run.rows);
+            if run.first.is_provisional() || end.is_none_or(|end| end > SLOTS_PER_SEGMENT) {
+                let detail = format!("a run of {} rows from {} on is of no segment", run.rows, run.first);
+                return Err(Damage::at(fields.offset(), detail));
+            }
             rows += u64::from(run.rows);
             section_runs.push(run);
         }
@@ -292,8 +304,12 @@ fn take_placement(fields: &mut Cursor<'_>, sections: &[HeapSection], loads: usiz
         runs.push(section_runs);
     }
     let mut row_bases = Vec::new();
-    for _ in 0..loads {
-        row_bases.push(RowId::new(fields.u64()?));
+    for load in loads {
+        let base = RowId::new(fields.u64()?);
+        if base.is_provisional() || base.slot() != 0 && !load.blocks.is_empty() {
+            return Err(Damage::at(fields.offset(), format!("a load's blocks begin at {base}")));
+        }
+        row_bases.push(base);
     }
     Ok(Placement { timestamp, runs, row_bases })
 }
@@ -324,7 +340,11 @@ fn take_load(fields: &mut Cursor<'_>) -> Decoded<BulkPart> {
     let absolute = fields.u8()? != 0;
     let mut blocks = Vec::new();
     for _ in 0..fields.u32()? {
-        blocks.push((fields.block()?, fields.u32()?));
+        let (block, slots) = (fields.block()?, fields.u32()?);
+        if slots > SLOTS_PER_SEGMENT {
+            return Err(Damage::at(fields.offset(), format!("a block of {slots} slots")));
+        }
+        blocks.push((block, slots));
     }
     let mut tables = Vec::new();
     for _ in 0..fields.u32()? {
@@ -348,4 +368,59 @@ fn take_load(fields: &mut Cursor<'_>) -> Decoded<BulkPart> {
         ));
     }
     Ok(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One heap with a row and a mark, and a load of one block.
+    fn record(run: RowRun, marked: RowId, block_slots: u32, base: RowId) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        put_u32(&mut bytes, 1);
+        for field in [7, 1, 1, 0] {
+            put_u32(&mut bytes, field);
+        }
+        put_sized(&mut bytes, b"row");
+        put_u64(&mut bytes, marked.get());
+        put_u64(&mut bytes, NO_SUCCESSOR);
+        put_u32(&mut bytes, 1);
+        let block = crate::ids::BlockId::from_extent(5, 1).expect("fits");
+        put_load(
+            &mut bytes,
+            &BulkPart::new(LoadId::new(3), HeapId::new(7), vec![(block, block_slots)], Vec::new(), false),
+        );
+        let loads = Vec::new();
+        let mut body = RecordBody { bytes, sections: Vec::new(), loads };
+        let placement =
+            Placement { timestamp: Timestamp::new(9), runs: vec![vec![run]], row_bases: vec![base] };
+        body.finish(&placement).to_vec()
+    }
+
+    fn run(first: u64, rows: u32) -> RowRun {
+        RowRun { first: RowId::new(first), rows }
+    }
+
+    #[test]
+    fn a_record_that_names_rows_that_cannot_be_is_refused() {
+        let (row, base) = (RowId::new(4), RowId::new(5 << 16));
+        let good = record(run(65_535, 1), row, 65_536, base);
+        assert!(RecordBody::decode(good).is_ok());
+        let refused = |bytes: Vec<u8>| RecordBody::decode(bytes).err().map(|damage| damage.detail);
+        for (bytes, detail) in [
+            (record(run(u64::MAX, 1), row, 1, base), "a run"),
+            (record(run(4, 1), RowId::provisional(4), 1, base), "a mark"),
+            (record(run(4, 1), row, 65_537, base), "a block of 65537 slots"),
+            (record(run(4, 1), row, 1, base.next()), "a load"),
+            (record(run(4, 1), row, 1, RowId::provisional(0)), "a load"),
+        ] {
+            let found = refused(bytes);
+            assert!(found.as_ref().is_some_and(|found| found.starts_with(detail)), "{detail}: {found:?}");
+        }
+        // Two runs of a section that has one row.
+        let mut long = record(run(65_535, 1), row, 1, base);
+        let rows_at = long.len() - 8 - 8 - 4;
+        long[rows_at..rows_at + 4].copy_from_slice(&2_u32.to_le_bytes());
+        assert!(refused(long).is_some());
+    }
 }
