@@ -1,6 +1,9 @@
 //! Fields of fixed width, little-endian, as all formats but SSTables and keys have them: appending, reading with every
 //! length checked, and what a codec says of bytes that it cannot read.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod choices;
+
 use crate::ids::BlockId;
 
 /// Why bytes could not be decoded, and where in them. The file or block adds its name and its own offset.

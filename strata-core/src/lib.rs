@@ -11,6 +11,9 @@ pub mod check;
 mod codec;
 mod database;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod heap;
 pub mod ids;
 pub mod journal;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the bottom up. `check` and `database` are the facade over all of them.
-const LAYERS: [&str; 19] = [
+/// From the bottom up. `check`, `database` and `fuzzing` are facades over all of them.
+const LAYERS: [&str; 20] = [
     "ids",
     "error",
     "codec",
@@ -24,6 +24,7 @@ const LAYERS: [&str; 19] = [
     "sizes",
     "database",
     "check",
+    "fuzzing",
 ];
 
 /// `ids` and `error` name each other's types.

@@ -31,6 +31,8 @@ mod changes;
 mod checkpoint;
 pub mod column;
 mod directory;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod garbage;
 mod hot;
 mod marks;

@@ -34,6 +34,8 @@
 //! `segments`, `ready`, `pending`, `waiters` (short, never nested, never over I/O). `append` takes `pending` only.
 
 mod batch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod options;
 mod record;
 mod recovery;

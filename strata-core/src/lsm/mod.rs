@@ -46,7 +46,7 @@ mod memtable;
 mod memtable_cursor;
 mod merge;
 mod options;
-mod sstable;
+pub(crate) mod sstable;
 mod table_merge;
 mod tree;
 mod version;

@@ -30,6 +30,8 @@
 mod codec;
 mod current;
 mod edit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group;
 mod log;
 mod state;

@@ -18,6 +18,8 @@ pub mod codec;
 pub mod compare;
 pub mod display;
 mod fixed;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod key;
 pub mod layout;
 pub mod schema;

@@ -3,6 +3,8 @@
 //! A [`transaction`](crate::table::Transaction) keeps its writes in a [`WriteSet`], reads at a [`Snapshot`] plus a
 //! prefix of that set, and takes locks from the [`LockManager`]. [`Store`] commits it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod heaps;
 pub mod lock;
 mod publish;

@@ -4,6 +4,8 @@
 //! itself is whole; anything else is a protocol violation, 08P01, and ends the connection.
 
 mod cursor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod startup;
 
 #[cfg(test)]

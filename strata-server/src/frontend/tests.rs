@@ -1,5 +1,8 @@
 //! The decoder against good frames, bad frames and noise.
 
+use std::fs;
+use std::path::Path;
+
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::extendedquery as theirs;
@@ -183,5 +186,17 @@ fn every_truncation_and_bit_flip_of_a_valid_stream_is_survived() {
         let mut flipped = stream.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
         drain(&flipped);
+    }
+}
+
+#[test]
+fn kept_frames_hold() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/frame");
+    let inputs: Vec<_> = fs::read_dir(corpus).expect("a corpus").flatten().collect();
+    assert!(inputs.len() > 2, "the corpus has {} inputs", inputs.len());
+    for input in inputs {
+        let bytes = fs::read(input.path()).expect("reads");
+        let outcome = std::panic::catch_unwind(|| fuzzing::frame(&bytes));
+        assert!(outcome.is_ok(), "{}", input.path().display());
     }
 }

@@ -37,6 +37,8 @@ mod dictionary;
 mod directory;
 mod encoding;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod header;
 mod integers;
 mod page;

@@ -35,7 +35,7 @@ pub(super) struct PagePlace {
 }
 
 impl PagePlace {
-    fn checksum(self, framed: &[u8]) -> u32 {
+    pub fn checksum(self, framed: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.column.to_le_bytes());
         hasher.update(&self.offset.to_le_bytes());

@@ -60,7 +60,7 @@ pub(crate) fn damaged(block: BlockId, offset: u64, Malformed(detail): Malformed)
 }
 
 /// Checks a frame's trailer and gives the raw bytes back.
-fn open(offset: u64, mut frame: Vec<u8>) -> std::result::Result<Vec<u8>, Malformed> {
+pub(super) fn open(offset: u64, mut frame: Vec<u8>) -> std::result::Result<Vec<u8>, Malformed> {
     let cut = Malformed("a frame shorter than its trailer");
     let crc_at = frame.len().checked_sub(4).ok_or(cut)?;
     let found = Input::new(&frame, crc_at).u32()?;
@@ -97,7 +97,7 @@ fn lz4(raw: &[u8]) -> Option<Vec<u8>> {
     (stored.len() <= raw.len() - raw.len() / 8).then_some(stored)
 }
 
-fn checksum(offset: u64, bytes: &[u8]) -> u32 {
+pub(super) fn checksum(offset: u64, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&offset.to_le_bytes());
     hasher.update(bytes);

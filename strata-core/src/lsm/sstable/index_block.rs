@@ -126,7 +126,7 @@ impl IndexBlock {
         low
     }
 
-    fn position(&self, at: usize) -> Option<Position<'_>> {
+    pub fn position(&self, at: usize) -> Option<Position<'_>> {
         let start = if at == 0 { 0 } else { *self.ends.get(at - 1)? };
         let prefix = self.prefixes.get(start as usize..*self.ends.get(at)? as usize)?;
         Some(Position { prefix, row: *self.rows.get(at)? })

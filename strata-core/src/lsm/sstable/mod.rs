@@ -17,6 +17,8 @@ pub(crate) mod data_block;
 mod dead_range;
 pub(crate) mod footer;
 pub(crate) mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod index_block;
 pub(crate) mod table;
 pub(crate) mod writer;
