@@ -3,12 +3,12 @@
 //! Elements never move: they stand in chunks of doubling size (8, 16, 32, …) that are allocated once. One
 //! writer at a time appends (the commit section, or opening).
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::{AtomicUsize, OnceLock, Ordering};
 
-const FIRST_CHUNK_BITS: u32 = 3;
+/// Models have small chunks, so that few elements fill some.
+const FIRST_CHUNK_BITS: u32 = if cfg!(loom) { 0 } else { 3 };
 /// Room for 8 × (2^33 − 1) elements.
-const CHUNKS: usize = 33;
+const CHUNKS: usize = if cfg!(loom) { 3 } else { 33 };
 
 /// The list.
 pub(super) struct AppendList<T> {
@@ -25,7 +25,7 @@ fn place(index: usize) -> (usize, usize) {
 
 impl<T> AppendList<T> {
     pub fn new() -> Self {
-        Self { chunks: [const { OnceLock::new() }; CHUNKS], len: AtomicUsize::new(0) }
+        Self { chunks: std::array::from_fn(|_| OnceLock::new()), len: AtomicUsize::new(0) }
     }
 
     pub fn len(&self) -> usize {
@@ -52,8 +52,9 @@ impl<T> AppendList<T> {
     pub fn push(&self, value: T) {
         let len = self.len.load(Ordering::Relaxed);
         let (chunk, place) = place(len);
-        let elements =
-            self.chunks[chunk].get_or_init(|| (0..8_usize << chunk).map(|_| OnceLock::new()).collect());
+        let elements = self.chunks[chunk].get_or_init(|| {
+            (0..1_usize << (FIRST_CHUNK_BITS as usize + chunk)).map(|_| OnceLock::new()).collect()
+        });
         let vacant = elements[place].set(value).is_ok();
         debug_assert!(vacant, "one writer");
         self.len.store(len + 1, Ordering::Release);
@@ -73,9 +74,32 @@ impl<T> AppendList<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers_see_a_prefix_while_the_writer_appends() {
+        let count: usize = if cfg!(miri) { 30 } else { 10_000 };
+        let list = AppendList::new();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut seen = 0;
+                    while seen < count {
+                        let len = list.len();
+                        assert!(len >= seen, "the list never shrinks");
+                        for index in seen..len {
+                            assert_eq!(list.get(index).map(String::as_str), Some(&*index.to_string()));
+                        }
+                        seen = len;
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            (0..count).for_each(|index| list.push(index.to_string()));
+        });
+    }
 
     #[test]
     fn elements_stay_where_they_were_put() {
@@ -90,5 +114,34 @@ mod tests {
         assert_eq!((list.len(), list.last()), (1_000, Some(&999)));
         assert_eq!(list.partition_point(|value| *value < 617), 617);
         assert_eq!(list.partition_point(|_| true), 1_000);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The list grows into its second and third chunk; what the length covers is there, and whole.
+    #[test]
+    fn a_reader_sees_a_prefix_while_the_list_grows() {
+        loom::model(|| {
+            let list = Arc::new(AppendList::new());
+            let writer = {
+                let list = Arc::clone(&list);
+                thread::spawn(move || (0..4_u64).for_each(|value| list.push(UnsafeCell::new(value))))
+            };
+            for _ in 0..2 {
+                for index in 0..list.len() {
+                    let cell = list.get(index).expect("below the length");
+                    // Tells the model that the element is read: it must have been written before.
+                    cell.with(|value| assert!(!value.is_null()));
+                }
+            }
+            writer.join().expect("no panics");
+            assert_eq!(list.len(), 4);
+        });
     }
 }

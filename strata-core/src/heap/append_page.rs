@@ -12,14 +12,23 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use super::row_page::{HEADER_BYTES, PAGE_BYTES, PageAddress, SLOT_BYTES, write_header};
+#[cfg(not(loom))]
+use super::row_page::PAGE_BYTES;
+use super::row_page::{HEADER_BYTES, PageAddress, SLOT_BYTES, write_header};
+use super::sync::{AtomicBool, AtomicU16, Ordering};
+
+/// Room for three rows of two bytes: a model looks at every byte.
+#[cfg(loom)]
+const PAGE_BYTES: usize = HEADER_BYTES + 3 * (2 + SLOT_BYTES);
 
 /// A page that rows are appended to.
 pub struct AppendPage {
     address: PageAddress,
     buffer: Box<[UnsafeCell<u8>]>,
+    /// Where a model notes who touches which byte.
+    #[cfg(loom)]
+    touched: Box<[loom::cell::UnsafeCell<()>]>,
     /// Rows that readers may touch.
     count: AtomicU16,
     /// Whether an [`Appender`] is out.
@@ -40,7 +49,14 @@ impl AppendPage {
     /// An empty page.
     pub fn new(address: PageAddress) -> Self {
         let buffer = (0..PAGE_BYTES).map(|_| UnsafeCell::new(0)).collect();
-        Self { address, buffer, count: AtomicU16::new(0), taken: AtomicBool::new(false) }
+        Self {
+            address,
+            buffer,
+            #[cfg(loom)]
+            touched: (0..PAGE_BYTES).map(|_| loom::cell::UnsafeCell::new(())).collect(),
+            count: AtomicU16::new(0),
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// Rows that may be read.
@@ -85,6 +101,8 @@ impl AppendPage {
 
     /// Published bytes: those of rows, or slot entries, below `count`.
     fn bytes(&self, start: usize, end: usize) -> &[u8] {
+        #[cfg(loom)]
+        self.touched[start..end].iter().for_each(|byte| byte.with(|_| ()));
         let cells = &self.buffer[start..end];
         // SAFETY: the caller passes only ranges that belong to rows below a `count` that was loaded with Acquire. They
         // were written before the matching Release store and are never written again, so no write aliases this
@@ -122,6 +140,8 @@ impl Appender<'_> {
 
     /// Writes bytes that no reader may touch yet.
     fn write(&mut self, start: usize, bytes: &[u8]) {
+        #[cfg(loom)]
+        self.page.touched[start..start + bytes.len()].iter().for_each(|byte| byte.with_mut(|_| ()));
         let cells = &self.page.buffer[start..start + bytes.len()];
         // SAFETY: this is the only writer (`taken`), and the range belongs to the row at `count`, which no reader touches
         // before `count` is stored after this. Going through the cells' own pointer leaves other slices into the
@@ -139,7 +159,7 @@ impl Drop for Appender<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::ids::{HeapId, SegmentId};
@@ -217,6 +237,61 @@ mod tests {
             for value in 0..rows {
                 assert!(appender.append(&vec![value; usize::from(value) % 90]));
             }
+        });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::ids::{HeapId, SegmentId};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn page() -> Arc<AppendPage> {
+        let address = PageAddress { heap: HeapId::new(1), segment: SegmentId::new(2), first_slot: 3 };
+        Arc::new(AppendPage::new(address))
+    }
+
+    /// In every order of their steps, and of what each sees of the other's.
+    #[test]
+    fn a_reader_sees_a_prefix_of_whole_rows_while_the_writer_appends() {
+        loom::model(|| {
+            let page = page();
+            let writer = {
+                let page = Arc::clone(&page);
+                thread::spawn(move || {
+                    let mut appender = page.appender().expect("one writer");
+                    assert!(appender.append(b"ab") && appender.append(b"cd"));
+                })
+            };
+            let count = page.count();
+            let rows: Vec<_> = (0..count).map(|index| page.row(index).expect("below the count")).collect();
+            assert_eq!(rows, [b"ab", b"cd"][..count as usize]);
+            assert_eq!(u32::from(page.payload(count)[18]), count);
+            writer.join().expect("no panics");
+            assert_eq!((page.row(0), page.row(1)), (Some(&b"ab"[..]), Some(&b"cd"[..])));
+        });
+    }
+
+    #[test]
+    fn writers_take_turns_and_the_second_goes_on_behind_the_first() {
+        loom::model(|| {
+            let page = page();
+            let writers: Vec<_> = [b"ab", b"cd"]
+                .into_iter()
+                .map(|row| {
+                    let page = Arc::clone(&page);
+                    thread::spawn(move || page.appender().is_some_and(|mut appender| appender.append(row)))
+                })
+                .collect();
+            let wrote: Vec<bool> =
+                writers.into_iter().map(|writer| writer.join().expect("no panics")).collect();
+            let count = wrote.iter().filter(|wrote| **wrote).count();
+            assert!(count > 0, "one of them found the page free");
+            assert_eq!(page.count() as usize, count);
+            let rows: Vec<_> = (0..page.count()).map(|index| page.row(index).expect("published")).collect();
+            assert!(rows.iter().all(|row| [&b"ab"[..], b"cd"].contains(row)), "{rows:?}");
         });
     }
 }

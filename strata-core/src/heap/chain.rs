@@ -13,9 +13,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
-
+use super::sync::{ArcSwapOption, Mutex};
 use crate::ids::Timestamp;
 
 /// One link: a value and the commit it came with.
@@ -132,7 +130,7 @@ impl<T> Iterator for Links<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -172,11 +170,100 @@ mod tests {
     }
 
     #[test]
+    fn readers_keep_what_they_stand_on_while_links_come_and_go() {
+        let count: u64 = if cfg!(miri) { 40 } else { 20_000 };
+        let chain = Chain::new();
+        chain.push(Timestamp::new(0), 0);
+        let newest = || chain.newest().map_or(count, |link| link.at.get());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while newest() < count {
+                        let mut before = u64::MAX;
+                        for link in chain.iter() {
+                            assert!(link.at.get() < before && link.value == link.at.get() * 10);
+                            before = link.at.get();
+                        }
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while newest() < count {
+                    let links: Vec<_> = chain.iter().take(4).collect();
+                    if let [first, _, third, ..] = &links[..] {
+                        chain.splice(first, None, Some(third.clone()));
+                        chain.cut_after(third);
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            (1..=count).for_each(|at| drop(chain.push(Timestamp::new(at), at * 10)));
+        });
+        assert!(values(&chain).len() >= 2);
+    }
+
+    #[test]
     fn a_million_links_drop_without_recursion() {
         let chain = Chain::new();
-        for at in 0..1_000_000 {
+        for at in 0..if cfg!(miri) { 1_000 } else { 1_000_000 } {
             chain.push(Timestamp::new(at), at);
         }
         drop(chain);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::thread;
+
+    fn timestamps(chain: &Chain<u64>) -> Vec<u64> {
+        chain.iter().map(|link| link.at.get()).collect()
+    }
+
+    /// The pruner drops the only link while the writer adds two: what is added stays.
+    #[test]
+    fn what_is_pushed_stays_while_the_pruner_clears() {
+        loom::model(|| {
+            let chain = Arc::new(Chain::new());
+            let first = chain.push(Timestamp::new(1), 1);
+            let pruner = {
+                let chain = Arc::clone(&chain);
+                thread::spawn(move || chain.clear_if(&first))
+            };
+            chain.push(Timestamp::new(2), 2);
+            chain.push(Timestamp::new(3), 3);
+            pruner.join().expect("no panics");
+            let found = timestamps(&chain);
+            assert!(found == [3, 2] || found == [3, 2, 1], "{found:?}");
+        });
+    }
+
+    /// Beside both a reader, which sees links in their order and all that its snapshot needs.
+    #[test]
+    fn a_reader_finds_its_link_while_others_are_added_and_cut() {
+        loom::model(|| {
+            let chain = Arc::new(Chain::new());
+            (1..=3).for_each(|at| drop(chain.push(Timestamp::new(at), at)));
+            let writer = {
+                let chain = Arc::clone(&chain);
+                thread::spawn(move || drop(chain.push(Timestamp::new(4), 4)))
+            };
+            let pruner = {
+                let chain = Arc::clone(&chain);
+                // A snapshot at 2 is live: 2 is kept, 1 goes, and 3 is put anew.
+                thread::spawn(move || {
+                    let links: Vec<_> = chain.iter().filter(|link| link.at.get() <= 3).collect();
+                    chain.splice(&links[0], Some((links[1].at, 2)), links[2].previous());
+                })
+            };
+            let found = timestamps(&chain);
+            assert!(found.is_sorted_by(|left, right| left > right), "{found:?}");
+            assert!(found.contains(&3) && found.contains(&2), "{found:?}");
+            writer.join().expect("no panics");
+            pruner.join().expect("no panics");
+            assert_eq!(timestamps(&chain), [4, 3, 2]);
+        });
     }
 }

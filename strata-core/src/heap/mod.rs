@@ -41,6 +41,7 @@ mod rewrite;
 mod row_page;
 mod segment;
 mod stored_row;
+mod sync;
 mod versions;
 mod view;
 

@@ -93,7 +93,7 @@ impl Versions {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -117,5 +117,42 @@ mod tests {
         versions.prune(&[], Timestamp::new(1_000));
         assert_eq!(versions.0.iter().count(), 1);
         assert_eq!(versions.newest(), (Timestamp::new(200), version(20)));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn version(rows: u64) -> Version {
+        Version { row_end: RowId::new(rows), live_rows: rows }
+    }
+
+    /// A commit, a pruner that knows of a reader's snapshot, and the reader.
+    #[test]
+    fn a_snapshot_sees_its_version_while_commits_come_and_the_list_is_pruned() {
+        // Every order is too many: those with at most two preemptions are run.
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
+            let versions = Arc::new(Versions::new(version(0)));
+            (1..=3).for_each(|at| versions.push(Timestamp::new(at * 10), version(at)));
+            let committer = {
+                let versions = Arc::clone(&versions);
+                thread::spawn(move || versions.push(Timestamp::new(40), version(4)))
+            };
+            let pruner = {
+                let versions = Arc::clone(&versions);
+                thread::spawn(move || versions.prune(&[Timestamp::new(15)], Timestamp::new(30)))
+            };
+            assert_eq!(versions.at(Timestamp::new(15)), version(1));
+            assert_eq!(versions.at(Timestamp::new(30)), version(3));
+            committer.join().expect("no panics");
+            pruner.join().expect("no panics");
+            let kept: Vec<u64> = versions.0.iter().map(|link| link.at.get()).collect();
+            assert_eq!(kept, [40, 30, 10]);
+        });
     }
 }
