@@ -8,6 +8,7 @@
 //! - [`isolation`]: concurrent clients of the engine, and a checker of what they saw.
 //! - [`simulate`]: the engine alone, in a world that a seed determines.
 //! - [`limits`]: the engine with data larger than memory, a reader that never ends, a full disk.
+//! - [`soak`]: many threads on the engine, tiny caches, constant maintenance, invariants in the data.
 //!
 //! The first three drive a server in a process of its own ([`process`]), as a user would. The others need no more than
 //! strata-core: `--no-default-features` builds it in seconds.
@@ -24,5 +25,6 @@ pub mod random;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod simulate;
+pub mod soak;
 #[cfg(feature = "server")]
 pub mod spec;
