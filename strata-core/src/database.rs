@@ -231,6 +231,11 @@ impl Database {
         self.inner.path.as_deref()
     }
 
+    #[cfg(test)]
+    pub(crate) fn maintainer(&self) -> &Maintainer {
+        &self.inner.maintainer
+    }
+
     pub(crate) fn pause_maintenance(&self) -> crate::maintenance::Pause<'_> {
         self.inner.maintainer.pause()
     }

@@ -107,14 +107,7 @@ impl Maintainer {
     /// Drops the heap of a table that no snapshot's catalog has. Loads must be permanent first: see the module.
     fn drop_unused_heap(&self) -> Result<bool> {
         let store = &self.shared.store;
-        let horizon = store.snapshots.horizon();
-        let used = self.used_heaps(&horizon);
-        let unused = store
-            .heaps
-            .all()
-            .into_iter()
-            .find(|heap| !used.contains(&heap.id()) && !self.may_be_committed_to(heap));
-        let Some(heap) = unused else { return Ok(false) };
+        let Some(heap) = self.unused_heap(|| ()) else { return Ok(false) };
         self.make_loads_permanent(heap.id())?;
         if store.manifest.state().heaps.contains_key(&heap.id()) {
             let unnamed = Unnamed::new(store, None);
@@ -123,6 +116,17 @@ impl Maintainer {
         store.heaps.remove(heap.id());
         heap.retire();
         Ok(true)
+    }
+
+    /// A heap that no catalog in use names, nor any that is to come. The heaps are looked at before the catalogs, between two
+    /// commits: one that comes with a commit after that is not among them. `between` runs in the middle, for tests.
+    fn unused_heap(&self, between: impl FnOnce()) -> Option<Arc<Heap>> {
+        let store = &self.shared.store;
+        let mut heaps = store.with_section(|_| store.heaps.all());
+        heaps.retain(|heap| !self.may_be_committed_to(heap));
+        between();
+        let used = self.used_heaps(&store.snapshots.horizon());
+        heaps.into_iter().find(|heap| !used.contains(&heap.id()))
     }
 
     /// Whether the heap is one that a transaction has made (CREATE TABLE, TRUNCATE) and not committed.
@@ -150,6 +154,44 @@ mod tests {
         let dying = status(3, false, 65_536, 60_000);
         assert_eq!(plan(&[dying], true, false), None);
         assert_eq!(plan(&[dying], true, true), Some(SegmentWork::Freeze(dying.segment)));
+    }
+
+    /// What the soak met: the heaps were looked at after the catalogs, and a table that was committed in between was dropped.
+    #[test]
+    fn a_table_that_is_committed_while_unused_heaps_are_sought_keeps_its_rows() {
+        use crate::catalog::change::NewColumn;
+        use crate::row::{ColumnType, Datum, SqlType};
+        use crate::table::Isolation;
+        use crate::txn::block_on;
+        use crate::{Database, Options};
+
+        let maintenance = crate::maintenance::MaintenanceMode::Manual;
+        let db = Database::in_memory(Options { maintenance, ..Options::default() }).expect("opens");
+        let column = NewColumn {
+            name: "id".into(),
+            column_type: ColumnType::Int64,
+            sql_type: SqlType::default(),
+            nullable: true,
+            default: None,
+            missing: Datum::Null,
+        };
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
+        let table = table.expect("new");
+        let def = txn.newest_catalog().table(table).expect("its own").clone();
+        block_on(txn.insert(&def, &[Datum::Int64(1)])).expect("inserted");
+        // Others have asked for the heap already: an insert's check of its keys does.
+        assert_eq!(txn.view().table(table).expect("its own").row_count(), 1);
+        let unused = db.maintainer().unused_heap(|| {
+            txn.commit().expect("commits").wait().expect("durable");
+        });
+        assert!(
+            unused.is_none(),
+            "heap {:?} of a table that was just committed",
+            unused.map(|heap| heap.id())
+        );
+        while db.maintain().expect("works") != crate::maintenance::Step::Idle {}
+        assert_eq!(db.view().table(table).expect("is there").row_count(), 1);
     }
 
     #[test]
