@@ -2,7 +2,8 @@
 //!
 //! **Clean pages** are objects keyed by block and offset, whatever type their owner parses them into. A page is
 //! pinned while somebody outside holds its `Arc`; it is never evicted then. Bytes are charged to the pool; what does
-//! not fit, even after evicting, is handed out without being kept.
+//! not fit, even after evicting, is handed out without being kept. Owners that read a page again and again keep a
+//! [`PageMemo`] of it; who comes by one while the page is being evicted holds it a moment longer than it is charged.
 //!
 //! **Dirty pages** are charged by their own reservations. They are evicted in the same order, after
 //! [`DirtyPage::write_back`].
@@ -15,12 +16,14 @@
 
 mod dirty;
 mod ghosts;
+mod memo;
 mod policy;
 mod queue;
 mod shard;
 #[cfg(test)]
 mod tests;
 
+pub use self::memo::PageMemo;
 pub use self::policy::{History, Lru, LruK, Moment, Rank, ReplacementPolicy};
 
 use std::any::Any;
@@ -38,6 +41,9 @@ use crate::memory::{MemoryPool, Reclaimer, Reservation};
 
 /// What a cached page costs beside its own bytes: map, order and queue entries.
 const FRAME_BYTES: usize = 192;
+
+/// How often eviction looks further up before it takes any page: so often that the last time nothing is too high.
+const ROUNDS: u32 = 17;
 
 const CONSUMER: &str = "page cache";
 
@@ -292,10 +298,11 @@ impl PageCache {
         let mut freed = 0;
         let mut failures = 0;
         while freed < wanted {
-            // A source that fails brings its lowest rank up to date. So many failures in a row mean that much is out
-            // of date, or pinned; then the lowest page of some shard will do.
-            let evicted = if failures <= self.shards.len() {
-                self.evict_lowest(&mut may_write)
+            // A source that fails brings its lowest ranks up to date. Where many fail in a row, much is out of date: each
+            // round looks further up. At last only pinned pages can be left, or the lowest page of some shard will do.
+            let round = u32::try_from(failures / self.shards.len()).unwrap_or(u32::MAX);
+            let evicted = if round < ROUNDS {
+                self.evict_lowest(&mut may_write, round)
             } else {
                 match self.evict_any(&mut may_write) {
                     Some(bytes) => Some(bytes),
@@ -314,7 +321,7 @@ impl PageCache {
     }
 
     /// Evicts the page that ranks lowest of all, by what the sources say; `None` where that was out of date.
-    fn evict_lowest(&self, may_write: &mut bool) -> Option<usize> {
+    fn evict_lowest(&self, may_write: &mut bool, round: u32) -> Option<usize> {
         let dirty = if *may_write { self.dirty.lowest() } else { Rank::HIGHEST };
         let mut lowest = (dirty, None);
         let mut second = Rank::HIGHEST;
@@ -328,7 +335,8 @@ impl PageCache {
             }
         }
         // A little beyond the second lowest, lest two shards take turns over every page.
-        let limit = Rank(second.0.saturating_add(self.moment().resident / 64));
+        let beyond = (self.moment().resident / 64).max(1).saturating_mul(16_u64.saturating_pow(round));
+        let limit = Rank(second.0.saturating_add(beyond));
         match lowest {
             (_, Some(shard)) => self.evict_clean(shard, limit),
             (Rank::HIGHEST, None) => None,

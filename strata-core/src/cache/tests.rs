@@ -311,3 +311,43 @@ fn the_sums_are_right_after_many_threads() {
     assert_eq!((stats.pages, stats.bytes, stats.dirty_pages), (0, 0, 0));
     drop(all);
 }
+
+/// Reads a page by way of a memo and tells whether it was there.
+fn recall(cache: &PageCache, memo: &PageMemo<u64>, page: u64) -> bool {
+    let mut loaded = false;
+    let object = cache.recall(memo, key(page), || {
+        loaded = true;
+        Ok((page, PAGE - FRAME_BYTES))
+    });
+    assert_eq!(*object.expect("loads"), page);
+    !loaded
+}
+
+#[test]
+fn a_memo_finds_its_page_and_does_not_hold_it() {
+    let cache = cache_of(100 * PAGE, CacheOptions::default());
+    let memo = PageMemo::default();
+    assert!(!recall(&cache, &memo, 1));
+    for _ in 0..1_000 {
+        assert!(recall(&cache, &memo, 1));
+    }
+    let hits = cache.stats().hits;
+    assert!((900..=1_000).contains(&hits), "{hits} of 1,000 hits are counted");
+    cache.forget(key(1).block);
+    assert_eq!(cache.pool().used(), 0);
+    assert!(!recall(&cache, &memo, 1), "it is gone, and read again");
+    read_all(&cache, 1_000..2_000, Access::Point);
+    assert!(!recall(&cache, &memo, 1), "others have taken its place");
+}
+
+/// The policy hears of uses that the cache does not see: a remembered page that is read again and again stays.
+#[test]
+fn a_page_in_use_by_way_of_a_memo_stays() {
+    let cache = cache_of(100 * PAGE, CacheOptions::default());
+    let memo = PageMemo::default();
+    recall(&cache, &memo, 1);
+    for page in 1_000..3_000 {
+        read(&cache, page, Access::Point);
+        assert!(recall(&cache, &memo, 1), "evicted before page {page}");
+    }
+}

@@ -11,7 +11,7 @@ use super::column::ColumnBlock;
 use super::hot::HotImage;
 use super::marks::Marks;
 use crate::block::BlockHandle;
-use crate::cache::{Access, PageKey};
+use crate::cache::{PageKey, PageMemo};
 use crate::error::Result;
 use crate::ids::{RowId, SegmentId};
 
@@ -30,6 +30,7 @@ pub struct ColumnImage {
     slots: u32,
     rows: u32,
     env: HeapEnv,
+    opened: PageMemo<Arc<ColumnBlock>>,
 }
 
 impl Drop for ColumnImage {
@@ -55,7 +56,7 @@ const OPENED: u64 = u64::MAX;
 
 impl ColumnImage {
     pub(super) fn new(env: HeapEnv, handle: Arc<BlockHandle>, slots: u32, rows: u32) -> Self {
-        Self { handle, slots, rows, env }
+        Self { handle, slots, rows, env, opened: PageMemo::default() }
     }
 
     /// The block, its header and directory read if they are not in the cache.
@@ -65,7 +66,7 @@ impl ColumnImage {
     pub fn open(&self) -> Result<Arc<ColumnBlock>> {
         let key = PageKey { block: self.handle.id(), offset: OPENED };
         let cache = &self.env.cache;
-        let opened = cache.get_or_load(key, Access::Point, || {
+        let opened = cache.recall(&self.opened, key, || {
             let block = ColumnBlock::open(Arc::clone(cache), Arc::clone(&self.handle))?;
             let bytes = block.bytes_in_memory();
             Ok((block, bytes))

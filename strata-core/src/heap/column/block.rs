@@ -21,7 +21,7 @@ use super::statistics::{Shape, Statistics, Zone};
 use super::strings::StringPage;
 use super::symbols::SymbolTable;
 use crate::block::{BlockHandle, BlockKind, HEADER_BYTES as BLOCK_HEADER_BYTES};
-use crate::cache::{Access, PageCache, PageKey};
+use crate::cache::{Access, PageCache, PageKey, PageMemo};
 use crate::codec::{Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, SchemaVersion};
@@ -35,6 +35,16 @@ pub struct ColumnBlock {
     directory: Directory,
     /// Where the pages start in the payload.
     pages_start: u64,
+    /// Of the columns, in the directory's order.
+    memos: Box<[ColumnMemos]>,
+}
+
+/// Where the pages of a column were last found.
+#[derive(Default)]
+struct ColumnMemos {
+    dictionary: PageMemo<Dictionary>,
+    symbols: PageMemo<SymbolTable>,
+    data: Box<[PageMemo<DataPage>]>,
 }
 
 impl fmt::Debug for ColumnBlock {
@@ -142,7 +152,12 @@ impl ColumnBlock {
         let mut bytes = vec![0; header.directory_bytes as usize];
         cache.store().read(id, HEADER_BYTES as u64, &mut bytes)?;
         let directory = Directory::decode(&header, &bytes).map_err(|damage| corrupt(HEADER_BYTES, damage))?;
-        Ok(Arc::new(Self { cache, handle, header, directory, pages_start }))
+        let memos = directory.columns.iter().map(|column| ColumnMemos {
+            data: (0..column.page_count()).map(|_| PageMemo::default()).collect(),
+            ..ColumnMemos::default()
+        });
+        let memos = memos.collect();
+        Ok(Arc::new(Self { cache, handle, header, directory, pages_start, memos }))
     }
 
     /// The block's place in the store.
@@ -198,7 +213,11 @@ impl ColumnBlock {
 
     /// Bytes that the open block holds, cached pages apart.
     pub fn bytes_in_memory(&self) -> usize {
-        size_of::<Self>() + self.directory.bytes_in_memory()
+        let memos = self
+            .memos
+            .iter()
+            .map(|column| size_of::<ColumnMemos>() + column.data.len() * size_of::<PageMemo<DataPage>>());
+        size_of::<Self>() + self.directory.bytes_in_memory() + memos.sum::<usize>()
     }
 
     /// Bounds and NULLs of each group of 1,024 rows of a column; `None` for a column that the block lacks.
@@ -228,7 +247,7 @@ impl ColumnBlock {
             rows: self.header.rows,
             has_nulls: meta.null_count > 0,
         };
-        self.load(meta, extent, Access::Point, |opened| {
+        self.load(meta, extent, Access::Point, None, |opened| {
             let statistics = Statistics::decode(shape, opened.content.as_slice())?;
             let bytes = statistics.bytes_in_memory();
             Ok((statistics, bytes))
@@ -237,7 +256,8 @@ impl ColumnBlock {
 
     /// The dictionary of a column that has one.
     pub(super) fn dictionary(&self, meta: &ColumnMeta, access: Access) -> Result<Arc<Dictionary>> {
-        self.load(meta, meta.auxiliary, access, |opened| {
+        let memo = self.memos_of(meta).map(|memos| &memos.dictionary);
+        self.load(meta, meta.auxiliary, access, memo, |opened| {
             let dictionary = Dictionary::parse(meta.form, &meta.column_type, &opened.content)?;
             if meta.encoding == Encoding::Constant && dictionary.len() != 1 {
                 return Err(Damage::at(0, format!("constant column of {} values", dictionary.len())));
@@ -249,7 +269,8 @@ impl ColumnBlock {
 
     /// The symbol table of an FSST column.
     pub(super) fn symbols(&self, meta: &ColumnMeta, access: Access) -> Result<Arc<SymbolTable>> {
-        self.load(meta, meta.auxiliary, access, |opened| {
+        let memo = self.memos_of(meta).map(|memos| &memos.symbols);
+        self.load(meta, meta.auxiliary, access, memo, |opened| {
             Ok((SymbolTable::parse(opened.content.as_slice())?, size_of::<SymbolTable>()))
         })
     }
@@ -262,7 +283,8 @@ impl ColumnBlock {
             let damage = Damage::at(0, format!("column {} has no page {index}", meta.id));
             return Err(corrupt_block(&self.handle, 0, damage));
         };
-        self.load(meta, extent, access, |opened| {
+        let memo = self.memos_of(meta).and_then(|memos| memos.data.get(index));
+        self.load(meta, extent, access, memo, |opened| {
             if opened.values != (end - first) as usize {
                 let detail = format!("page of {} values, {} expected", opened.values, end - first);
                 return Err(Damage::at(8, detail));
@@ -276,16 +298,27 @@ impl ColumnBlock {
         meta: &ColumnMeta,
         extent: Extent,
         access: Access,
+        memo: Option<&PageMemo<T>>,
         parse: impl FnOnce(Opened) -> Decoded<(T, usize)>,
     ) -> Result<Arc<T>> {
         let id = self.handle.id();
         let offset = self.pages_start + u64::from(extent.offset);
-        self.cache.get_or_load(PageKey { block: id, offset }, access, || {
+        let key = PageKey { block: id, offset };
+        let load = || {
             let mut bytes = MutableBuffer::from_len_zeroed(extent.bytes as usize);
             self.cache.store().read(id, offset, bytes.as_slice_mut())?;
             let place = PagePlace { column: meta.id.get(), offset: extent.offset };
             page::open(place, bytes.into()).and_then(parse).map_err(|damage| self.corrupt(extent, damage))
-        })
+        };
+        match memo {
+            Some(memo) if access == Access::Point => self.cache.recall(memo, key, load),
+            _ => self.cache.get_or_load(key, access, load),
+        }
+    }
+
+    fn memos_of(&self, meta: &ColumnMeta) -> Option<&ColumnMemos> {
+        let place = self.directory.columns.binary_search_by_key(&meta.id, |column| column.id).ok()?;
+        self.memos.get(place)
     }
 
     /// The error for damage found in a page.

@@ -85,6 +85,11 @@ impl ColumnMeta {
         self.pages.partition_point(|page| page.first <= position).checked_sub(1)
     }
 
+    /// How many data pages it has.
+    pub(super) fn page_count(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Where a data page lies.
     pub(super) fn page_extent(&self, page: usize) -> Option<Extent> {
         let start = self.pages.get(page)?.offset;

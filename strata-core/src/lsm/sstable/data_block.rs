@@ -11,6 +11,7 @@ use crate::ids::RowId;
 use crate::lsm::batch::EntryBatch;
 use crate::lsm::key::Position;
 use crate::lsm::sstable::codec::{Input, Malformed, add_zigzag, put_len, put_varint, zigzag_between};
+use crate::lsm::sstable::heads::Heads;
 
 /// Entries from one restart to the next.
 pub(crate) const RESTART_INTERVAL: u32 = 16;
@@ -79,12 +80,13 @@ impl DataBlockBuilder {
     }
 }
 
-/// A block as read from a table: the bytes, and where the restarts are.
+/// A block as read from a table: the bytes, where the restarts are, and the heads of their keys.
 #[derive(Debug)]
 pub(crate) struct DataBlock {
     bytes: Vec<u8>,
     entries_end: usize,
     restarts: usize,
+    heads: Heads,
 }
 
 /// One entry in its encoded form.
@@ -95,7 +97,7 @@ struct RawEntry<'a> {
 }
 
 impl DataBlock {
-    /// Checks the trailer; the entries are checked as they are read.
+    /// Checks the trailer and the restarts; the other entries are checked as they are read.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, Malformed> {
         let count_at =
             bytes.len().checked_sub(U32_BYTES).ok_or(Malformed("a data block without a trailer"))?;
@@ -108,11 +110,18 @@ impl DataBlock {
         if restarts == 0 {
             return Err(Malformed("a data block without entries"));
         }
-        Ok(Self { bytes, entries_end, restarts })
+        let entries = bytes.get(..entries_end).unwrap_or_default();
+        let key = |interval: usize| {
+            let at = Input::new(&bytes, entries_end + interval * U32_BYTES).u32()?;
+            let at = usize::try_from(at).map_err(|_| Malformed("a restart is out of range"))?;
+            Ok(read_entry(&mut Input::new(entries, at), true, 0, 0)?.rest)
+        };
+        let heads = Heads::new(&(0..restarts).map(key).collect::<Result<Vec<_>, Malformed>>()?);
+        Ok(Self { bytes, entries_end, restarts, heads })
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.heads.size_bytes()
     }
 
     /// Runs of entries that [`read_interval`](Self::read_interval) can read.
@@ -154,18 +163,11 @@ impl DataBlock {
 
     /// The interval that holds the first entry at or after `target`, or the one before that.
     pub fn interval_before(&self, target: Position<'_>) -> Result<usize, Malformed> {
-        let (mut low, mut high) = (0, self.restarts);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut input = self.input(self.restart(middle)?);
-            let entry = read_entry(&mut input, true, 0, 0)?;
-            if (Position { prefix: entry.rest, row: RowId::new(entry.row) }) < target {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low.saturating_sub(1))
+        let before = self.heads.partition_point(target.prefix, |interval| {
+            let entry = read_entry(&mut self.input(self.restart(interval)?), true, 0, 0)?;
+            Ok(Position { prefix: entry.rest, row: RowId::new(entry.row) } < target)
+        })?;
+        Ok(before.saturating_sub(1))
     }
 
     /// Decodes the entries from restart `interval` to the next one into `out`, their rows `row_base` higher.

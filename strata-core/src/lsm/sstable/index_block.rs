@@ -4,11 +4,14 @@
 //! a partition and the bloom filter of its keys. An entry's position is at or after the last entry of what it
 //! leads to, and before the first entry of what follows.
 
+use std::convert::Infallible;
+
 use crate::ids::RowId;
 use crate::lsm::key::{Position, PositionBuf};
 use crate::lsm::sstable::codec::{Input, Malformed, put_len, put_varint};
 use crate::lsm::sstable::data_block::common_len;
 use crate::lsm::sstable::frame::FrameRef;
+use crate::lsm::sstable::heads::Heads;
 
 /// What an entry leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub(crate) struct IndexBlock {
     ends: Vec<u32>,
     rows: Vec<RowId>,
     targets: Vec<IndexTarget>,
+    heads: Heads,
 }
 
 impl IndexBlock {
@@ -73,8 +77,13 @@ impl IndexBlock {
         let body =
             bytes.len().checked_sub(size_of::<u32>()).ok_or(Malformed("an index block without a trailer"))?;
         let count = Input::new(bytes, body).u32()?;
-        let mut block =
-            Self { prefixes: Vec::new(), ends: Vec::new(), rows: Vec::new(), targets: Vec::new() };
+        let mut block = Self {
+            prefixes: Vec::new(),
+            ends: Vec::new(),
+            rows: Vec::new(),
+            targets: Vec::new(),
+            heads: Heads::new(&[]),
+        };
         let mut input = Input::new(&bytes[..body], 0);
         while !input.is_at_end() {
             let len = input.varint_len()?;
@@ -97,11 +106,15 @@ impl IndexBlock {
         if block.targets.is_empty() || u32::try_from(block.targets.len()) != Ok(count) {
             return Err(Malformed("an index block whose count is wrong"));
         }
+        let keys = (0..block.len()).filter_map(|at| block.position(at).map(|position| position.prefix));
+        block.heads = Heads::new(&keys.collect::<Vec<_>>());
         Ok(block)
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.prefixes.len() + self.targets.len() * (size_of::<IndexTarget>() + size_of::<RowId>() + 4)
+        self.heads.size_bytes()
+            + self.prefixes.len()
+            + self.targets.len() * (size_of::<IndexTarget>() + size_of::<RowId>() + 4)
     }
 
     pub fn len(&self) -> usize {
@@ -114,16 +127,11 @@ impl IndexBlock {
 
     /// The first part that can hold an entry at or after `target`; `len()` where none can.
     pub fn seek(&self, target: Position<'_>) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.position(middle).is_some_and(|last| last < target) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        let found = self.heads.partition_point(target.prefix, |at| {
+            Ok::<_, Infallible>(self.position(at).is_some_and(|last| last < target))
+        });
+        let Ok(found) = found;
+        found
     }
 
     pub fn position(&self, at: usize) -> Option<Position<'_>> {

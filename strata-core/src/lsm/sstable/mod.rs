@@ -19,6 +19,7 @@ pub(crate) mod footer;
 pub(crate) mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod heads;
 pub(crate) mod index_block;
 pub(crate) mod table;
 pub(crate) mod writer;
