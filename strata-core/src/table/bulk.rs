@@ -56,6 +56,8 @@ pub struct BulkLoad<'t> {
 pub struct BulkWriter {
     shared: Arc<Shared>,
     transaction: TxnId,
+    /// How often the transaction had gone back to a savepoint: once more, and the load is not its own any more.
+    returns: u64,
     writes: Arc<RwLock<WriteSet>>,
     table: Arc<TableDef>,
     pending: Vec<Vec<ArrayRef>>,
@@ -69,6 +71,7 @@ pub struct BulkWriter {
 pub struct SealedLoad {
     shared: Arc<Shared>,
     transaction: TxnId,
+    returns: u64,
     table: Arc<TableDef>,
     form: Sealed,
     /// What the rows of [`Sealed::Rows`] take.
@@ -106,6 +109,7 @@ impl Transaction {
         Ok(BulkWriter {
             shared: self.shared().clone(),
             transaction: self.id(),
+            returns: self.timeline.returns(),
             writes: self.writes().clone(),
             table,
             pending: Vec::new(),
@@ -187,10 +191,13 @@ impl SealedLoad {
     /// Makes the rows part of the transaction that the load was begun by. Returns how many there are.
     ///
     /// # Errors
-    /// `Invalid` for another transaction; for few rows as [`Transaction::insert`].
+    /// `Invalid` for another transaction, and where it went back to a savepoint meanwhile; for few rows as [`Transaction::insert`].
     pub async fn adopt(mut self, transaction: &Transaction) -> Result<u64> {
         if transaction.id() != self.transaction {
             return Err(Error::Invalid("a bulk load belongs to another transaction".into()));
+        }
+        if transaction.timeline.returns() != self.returns {
+            return Err(Error::Invalid("the transaction went back to a savepoint during a bulk load".into()));
         }
         match &mut self.form {
             Sealed::Rows(batches) => {
@@ -289,6 +296,7 @@ impl BulkWriter {
         Ok(SealedLoad {
             shared: self.shared.clone(),
             transaction: self.transaction,
+            returns: self.returns,
             table: self.table.clone(),
             form,
             _memory: self.pending_bytes.split(held),

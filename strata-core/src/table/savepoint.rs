@@ -1,6 +1,7 @@
 //! Savepoints: places in a transaction that it can go back to.
 //!
-//! Going back undoes what was written, loaded in bulk and changed in the catalog since. The snapshot of REPEATABLE READ stays, what
+//! Going back undoes what was written, loaded in bulk and changed in the catalog since, and gives back the locks that were taken since,
+//! but for rows that are held by the segment (`txn::lock`). The snapshot of REPEATABLE READ stays, what
 //! SERIALIZABLE has read stays read, and the savepoint stays; those that were made after it are gone.
 //!
 //! **Views.** One that was taken before the savepoint is not disturbed: it reads a prefix of the writes that stays. One that was taken
@@ -28,12 +29,9 @@ pub struct Savepoint {
 impl Transaction {
     /// Marks this place, for [`rollback_to`](Self::rollback_to). Dropping it is all that it takes to give it up.
     pub fn savepoint(&mut self) -> Savepoint {
-        Savepoint {
-            transaction: self.id(),
-            serial: self.timeline.mark(),
-            position: self.position(),
-            ddl: self.ddl.clone(),
-        }
+        let serial = self.timeline.mark();
+        self.shared().store.locks.mark_savepoint(self.id(), serial);
+        Savepoint { transaction: self.id(), serial, position: self.position(), ddl: self.ddl.clone() }
     }
 
     /// Undoes all that was done since the savepoint was made. It can be gone back to again.
@@ -54,6 +52,8 @@ impl Transaction {
         }
         self.writes().write().rollback_to(savepoint.position);
         self.ddl.clone_from(&savepoint.ddl);
+        // What they protected is gone.
+        self.shared().store.locks.release_since(self.id(), savepoint.serial);
         Ok(())
     }
 }
@@ -68,6 +68,8 @@ pub(super) struct Timeline {
     next: u64,
     /// Savepoints that going back to an earlier one has ended, ascending.
     ended: Vec<Range<u64>>,
+    /// How often the transaction has gone back.
+    returns: u64,
     /// The last savepoint, and what views taken since hold.
     last: u64,
     views: ViewToken,
@@ -79,6 +81,11 @@ impl Timeline {
     /// What a view holds that is taken now.
     pub(super) fn view(&self) -> ViewToken {
         self.views.clone()
+    }
+
+    /// How often the transaction has gone back: what was begun before that is not to be finished.
+    pub(super) fn returns(&self) -> u64 {
+        self.returns
     }
 
     fn mark(&mut self) -> u64 {
@@ -97,6 +104,7 @@ impl Timeline {
 
     /// Ends the savepoints after this one; `true` where a view was taken since it was made, and is still there.
     fn go_back(&mut self, serial: u64) -> bool {
+        self.returns += 1;
         let later = self.ended.partition_point(|ended| ended.start <= serial);
         self.ended.truncate(later);
         if serial < self.next {

@@ -470,3 +470,51 @@ fn the_snapshot_of_repeatable_read_stays() {
     txn.rollback_to(&savepoint).expect("is there");
     assert_eq!(txn.view().table(table).expect("is there").row_count(), 0);
 }
+
+#[test]
+fn what_was_locked_since_is_free_again() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 10), account(2, 20)]).expect("inserts");
+    let mut txn = writer(&db, table);
+    add(&txn, &db, table, 1, 1).expect("updates");
+    let savepoint = txn.savepoint();
+    add(&txn, &db, table, 2, 2).expect("updates");
+    add_account(&txn, table, 3, 30).expect("inserts");
+    block_on(txn.change_catalog(|catalog| catalog.create_schema("undone"))).expect("new");
+    txn.rollback_to(&savepoint).expect("is there");
+    let mut other = writer(&db, table);
+    add(&other, &db, table, 2, 5).expect("is free");
+    add_account(&other, table, 3, 31).expect("is free");
+    block_on(other.change_catalog(|catalog| catalog.create_schema("made"))).expect("is free");
+    other.commit().expect("commits").wait().expect("durable");
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let other = writer(&db, table);
+            add(&other, &db, table, 1, 100).expect("goes on");
+            other.commit().expect("commits").wait().expect("durable");
+        });
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!waiting.is_finished(), "held since before the savepoint");
+        txn.commit().expect("commits").wait().expect("durable");
+        waiting.join()
+    });
+    waiting.expect("no panic");
+    assert_eq!(scan(&db, table), [(1, 111), (2, 25), (3, 31)]);
+    assert_clean(&db);
+}
+
+#[test]
+fn a_load_that_was_begun_before_going_back_is_not_adopted() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let savepoint = txn.savepoint();
+    let used = db.stats().blocks_used_bytes;
+    let mut load = block_on(txn.bulk_writer(table)).expect("begins");
+    load.append(&batch(0..20_000)).expect("fits");
+    txn.rollback_to(&savepoint).expect("is there");
+    let refused = block_on(load.seal().expect("seals").adopt(&txn));
+    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    assert_eq!(db.stats().blocks_used_bytes, used);
+}

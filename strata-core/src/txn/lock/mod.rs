@@ -8,6 +8,9 @@
 //! **Mass owners.** A transaction that holds many rows of one segment holds them in a bitmap ([`mass`]), so that
 //! an UPDATE of a million rows costs 8 KiB per 65,536 of them.
 //!
+//! **Savepoints.** What was taken after a savepoint can be given back alone ([`LockManager::release_since`]), but for rows that a
+//! mass owner has in a bitmap: those it keeps to its end.
+//!
 //! One lock guards the whole table; it is a leaf but for the ticket's own. Nothing blocks under it, and no waker
 //! runs under it that could take it again: wakers only schedule.
 
@@ -43,8 +46,32 @@ pub struct LockManager {
 struct LockTable {
     queues: HashMap<Resource, LockQueue, foldhash::fast::RandomState>,
     mass: MassLocks,
-    held: HashMap<TxnId, Vec<Resource>, foldhash::fast::RandomState>,
+    held: HashMap<TxnId, HeldLocks, foldhash::fast::RandomState>,
     waiting: HashMap<TxnId, Resource, foldhash::fast::RandomState>,
+}
+
+/// What one transaction holds singly. A resource may be there twice.
+#[derive(Debug, Default)]
+struct HeldLocks {
+    /// The transaction's last savepoint; 0 for none.
+    savepoint: u64,
+    /// Held to the end.
+    kept: Vec<Resource>,
+    /// Taken after a savepoint, ascending.
+    since: Vec<(u64, Resource)>,
+}
+
+impl HeldLocks {
+    fn all(&self) -> impl Iterator<Item = &Resource> {
+        self.kept.iter().chain(self.since.iter().map(|(_, resource)| resource))
+    }
+
+    fn push(&mut self, resource: Resource, savepoint: u64) {
+        match savepoint {
+            0 => self.kept.push(resource),
+            _ => self.since.push((savepoint, resource)),
+        }
+    }
 }
 
 impl LockManager {
@@ -62,7 +89,7 @@ impl LockManager {
         if table.try_grant(txn, &resource, mode) {
             return LockTicket::granted();
         }
-        let waiter = Waiter::new(txn);
+        let waiter = Waiter::new(txn, table.savepoint_of(txn));
         table.enqueue(&resource, mode, &waiter);
         if table.closes_cycle(txn) {
             table.remove_waiter(&resource, &waiter);
@@ -84,11 +111,30 @@ impl LockManager {
     /// Ends all of a transaction's locks and grants what that makes free.
     pub fn release_all(&self, txn: TxnId) {
         let mut table = self.table.lock();
-        let mut freed = table.held.remove(&txn).unwrap_or_default();
-        for resource in freed.drain(..) {
-            table.release(txn, &resource);
+        let freed = table.held.remove(&txn).unwrap_or_default();
+        for resource in freed.all() {
+            table.release(txn, resource);
         }
         table.mass.release(txn);
+    }
+
+    /// A transaction has made a savepoint: what it takes from here on counts as taken after it. The numbers of its savepoints grow.
+    pub fn mark_savepoint(&self, txn: TxnId, savepoint: u64) {
+        self.table.lock().held.entry(txn).or_default().savepoint = savepoint;
+    }
+
+    /// Ends the locks that a transaction took after a savepoint, or a later one, and grants what that makes free.
+    pub fn release_since(&self, txn: TxnId, savepoint: u64) {
+        let mut table = self.table.lock();
+        let Some(held) = table.held.get_mut(&txn) else { return };
+        let first = held.since.partition_point(|(taken, _)| *taken < savepoint);
+        let freed: Vec<_> = held.since.drain(first..).collect();
+        for (_, resource) in freed {
+            if let Some(queue) = table.queues.get_mut(&resource) {
+                queue.release_since(txn, savepoint);
+            }
+            table.grant_ready(&resource);
+        }
     }
 
     /// Ends the locks of a transaction that committed. Who waits for a row that it replaced goes on waiting, in
@@ -108,7 +154,7 @@ impl LockManager {
 
     /// How many locks are held, mass-held rows not counted; for views and tests.
     pub fn held_count(&self) -> usize {
-        self.table.lock().held.values().map(Vec::len).sum()
+        self.table.lock().held.values().map(|held| held.all().count()).sum()
     }
 
     fn give_up(&self, waiter: &Arc<Waiter>) {
@@ -144,15 +190,20 @@ impl LockTable {
                 return false;
             }
         }
+        let savepoint = self.savepoint_of(txn);
         let queue = self.queues.entry(resource.clone()).or_default();
         let already = queue.is_holder(txn);
-        if !queue.try_grant(txn, mode) {
+        if !queue.try_grant(txn, mode, savepoint) {
             return false;
         }
-        if !already {
-            self.held.entry(txn).or_default().push(resource.clone());
+        if !already || savepoint > 0 {
+            self.held.entry(txn).or_default().push(resource.clone(), savepoint);
         }
         true
+    }
+
+    fn savepoint_of(&self, txn: TxnId) -> u64 {
+        self.held.get(&txn).map_or(0, |held| held.savepoint)
     }
 
     /// The rows that a transaction holds and others wait for. Those are held singly, whoever holds many.
@@ -160,7 +211,7 @@ impl LockTable {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let held = self.held.get(&txn).into_iter().flatten();
+        let held = self.held.get(&txn).into_iter().flat_map(HeldLocks::all);
         held.filter_map(|resource| match resource {
             Resource::Row(heap, row) if self.queues.get(resource).is_some_and(LockQueue::has_waiters) => {
                 Some((*heap, *row))
@@ -204,8 +255,8 @@ impl LockTable {
         if let Resource::Row(heap, row) = resource {
             for (owner, owner_mode) in self.mass.evict_row(*heap, *row) {
                 let queue = self.queues.entry(resource.clone()).or_default();
-                queue.force_holder(owner, LockMode::Row(owner_mode));
-                self.held.entry(owner).or_default().push(resource.clone());
+                queue.force_holder(owner, LockMode::Row(owner_mode), 0);
+                self.held.entry(owner).or_default().push(resource.clone(), 0);
             }
         }
     }
@@ -229,8 +280,8 @@ impl LockTable {
         let Some(queue) = self.queues.get_mut(resource) else { return };
         for (waiter, newly_held) in queue.grant_ready() {
             self.waiting.remove(&waiter.txn);
-            if newly_held {
-                self.held.entry(waiter.txn).or_default().push(resource.clone());
+            if newly_held || waiter.savepoint > 0 {
+                self.held.entry(waiter.txn).or_default().push(resource.clone(), waiter.savepoint);
             }
             waiter.grant();
         }

@@ -7,15 +7,24 @@ use super::modes::LockMode;
 use super::ticket::Waiter;
 use crate::ids::TxnId;
 
+/// One strength that a transaction holds.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    txn: TxnId,
+    mode: LockMode,
+    /// The savepoint that it was taken after; 0 for none.
+    savepoint: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct LockQueue {
-    holders: Vec<(TxnId, LockMode)>,
+    holders: Vec<Holder>,
     waiters: VecDeque<(Arc<Waiter>, LockMode)>,
 }
 
 impl LockQueue {
     pub(super) fn is_holder(&self, txn: TxnId) -> bool {
-        self.holders.iter().any(|(holder, _)| *holder == txn)
+        self.holders.iter().any(|holder| holder.txn == txn)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -23,7 +32,7 @@ impl LockQueue {
     }
 
     pub(super) fn conflicts_with_holders(&self, txn: TxnId, mode: LockMode) -> bool {
-        self.holders.iter().any(|(holder, held)| *holder != txn && held.conflicts(mode))
+        self.holders.iter().any(|holder| holder.txn != txn && holder.mode.conflicts(mode))
     }
 
     fn conflicts_with_waiters(&self, mode: LockMode) -> bool {
@@ -31,20 +40,20 @@ impl LockQueue {
     }
 
     /// Grants if no holder conflicts, and nobody who would is waiting already (holders skip the queue).
-    pub(super) fn try_grant(&mut self, txn: TxnId, mode: LockMode) -> bool {
+    pub(super) fn try_grant(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) -> bool {
         let holds = self.is_holder(txn);
-        if self.holders.iter().any(|(holder, held)| *holder == txn && held.covers(mode)) {
+        if self.holders.iter().any(|holder| holder.txn == txn && holder.mode.covers(mode)) {
             return true;
         }
         if self.conflicts_with_holders(txn, mode) || (!holds && self.conflicts_with_waiters(mode)) {
             return false;
         }
-        self.force_holder(txn, mode);
+        self.force_holder(txn, mode, savepoint);
         true
     }
 
-    pub(super) fn force_holder(&mut self, txn: TxnId, mode: LockMode) {
-        self.holders.push((txn, mode));
+    pub(super) fn force_holder(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) {
+        self.holders.push(Holder { txn, mode, savepoint });
     }
 
     pub(super) fn enqueue(&mut self, waiter: Arc<Waiter>, mode: LockMode) {
@@ -77,7 +86,12 @@ impl LockQueue {
     }
 
     pub(super) fn release(&mut self, txn: TxnId) {
-        self.holders.retain(|(holder, _)| *holder != txn);
+        self.holders.retain(|holder| holder.txn != txn);
+    }
+
+    /// Ends what was taken after a savepoint, or a later one.
+    pub(super) fn release_since(&mut self, txn: TxnId, savepoint: u64) {
+        self.holders.retain(|holder| holder.txn != txn || holder.savepoint < savepoint);
     }
 
     /// Grants from the head of the queue while nothing conflicts; tells who became a holder.
@@ -89,7 +103,7 @@ impl LockQueue {
             }
             let newly_held = !self.is_holder(waiter.txn);
             let Some((waiter, mode)) = self.waiters.pop_front() else { break };
-            self.force_holder(waiter.txn, mode);
+            self.force_holder(waiter.txn, mode, waiter.savepoint);
             granted.push((waiter, newly_held));
         }
         granted
@@ -101,8 +115,8 @@ impl LockQueue {
             return Vec::new();
         };
         let Some((_, mode)) = self.waiters.get(place) else { return Vec::new() };
-        let holders = self.holders.iter().filter(|(holder, held)| *holder != txn && held.conflicts(*mode));
+        let holders = self.holders.iter().filter(|holder| holder.txn != txn && holder.mode.conflicts(*mode));
         let ahead = self.waiters.iter().take(place).filter(|(_, wanted)| wanted.conflicts(*mode));
-        holders.map(|(holder, _)| *holder).chain(ahead.map(|(waiter, _)| waiter.txn)).collect()
+        holders.map(|holder| holder.txn).chain(ahead.map(|(waiter, _)| waiter.txn)).collect()
     }
 }

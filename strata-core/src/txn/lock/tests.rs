@@ -169,3 +169,68 @@ fn a_waiter_may_move_to_a_row_that_is_held_in_mass() {
     locks.release_all(txn(2));
     assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))));
 }
+
+#[test]
+fn what_was_taken_after_a_savepoint_is_given_back_and_no_more() {
+    let locks = LockManager::new();
+    let me = txn(1);
+    assert!(locks.acquire(me, row(1), UPDATE).is_granted());
+    assert!(locks.acquire(me, row(2), SHARE).is_granted());
+    locks.mark_savepoint(me, 1);
+    assert!(locks.acquire(me, row(1), SHARE).is_granted(), "held already");
+    assert!(locks.acquire(me, row(2), UPDATE).is_granted(), "more of what is held");
+    assert!(locks.acquire(me, row(3), SHARE).is_granted());
+    locks.mark_savepoint(me, 2);
+    assert!(locks.acquire(me, row(3), UPDATE).is_granted());
+    assert!(locks.acquire(me, row(4), UPDATE).is_granted());
+    let free =
+        |number, mode| locks.try_acquire(txn(9), &row(number), mode).then(|| locks.release_all(txn(9)));
+    let mut waiting = locks.acquire(txn(2), row(4), UPDATE);
+    assert!(poll(&mut waiting).is_pending());
+    locks.release_since(me, 2);
+    assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
+    assert!(free(3, SHARE).is_some() && free(3, UPDATE).is_none(), "shared since the first savepoint");
+    assert!(free(2, SHARE).is_none());
+    assert!(locks.acquire(me, row(5), UPDATE).is_granted());
+    locks.release_since(me, 2);
+    assert!(free(5, UPDATE).is_some(), "a savepoint can be gone back to again");
+    assert!(locks.acquire(me, row(5), UPDATE).is_granted());
+    locks.release_since(me, 1);
+    assert!(free(5, UPDATE).is_some() && free(3, UPDATE).is_some());
+    assert!(free(2, SHARE).is_some() && free(2, UPDATE).is_none());
+    assert!(free(1, SHARE).is_none());
+    locks.release_all(txn(2));
+    locks.release_all(me);
+    assert_eq!(locks.held_count(), 0);
+}
+
+/// A lock out of a bitmap is as old as the bitmap: when it becomes single is of no account.
+#[test]
+fn what_was_held_by_the_segment_is_kept() {
+    let locks = LockManager::new();
+    let me = txn(1);
+    for number in 0..1_000 {
+        assert!(locks.acquire(me, row(number), UPDATE).is_granted());
+    }
+    locks.mark_savepoint(me, 1);
+    let mut waiting = locks.acquire(txn(2), row(900), UPDATE);
+    assert!(poll(&mut waiting).is_pending());
+    locks.release_since(me, 1);
+    assert!(poll(&mut waiting).is_pending());
+    locks.release_all(me);
+    assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_lock_that_was_waited_for_is_of_its_savepoint() {
+    let locks = LockManager::new();
+    locks.mark_savepoint(txn(2), 7);
+    assert!(locks.acquire(txn(1), row(1), UPDATE).is_granted());
+    let mut waiting = locks.acquire(txn(2), row(1), UPDATE);
+    assert!(poll(&mut waiting).is_pending());
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
+    assert!(!locks.try_acquire(txn(3), &row(1), UPDATE));
+    locks.release_since(txn(2), 7);
+    assert!(locks.try_acquire(txn(3), &row(1), UPDATE));
+}

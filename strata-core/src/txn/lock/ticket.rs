@@ -22,13 +22,16 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) txn: TxnId,
+    /// The savepoint after which it asks; 0 for none.
+    pub(super) savepoint: u64,
     state: Mutex<State>,
     moved_to: Mutex<Option<RowId>>,
 }
 
 impl Waiter {
-    pub(super) fn new(txn: TxnId) -> Arc<Self> {
-        Arc::new(Self { txn, state: Mutex::new(State::Waiting(None)), moved_to: Mutex::default() })
+    pub(super) fn new(txn: TxnId, savepoint: u64) -> Arc<Self> {
+        let state = Mutex::new(State::Waiting(None));
+        Arc::new(Self { txn, savepoint, state, moved_to: Mutex::default() })
     }
 
     fn settle(&self, state: State) {
