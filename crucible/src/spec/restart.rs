@@ -119,6 +119,7 @@ impl SessionState {
             "BEGIN" | "START" => {
                 self.open.insert(connection.clone());
             }
+            "COMMIT" | "END" | "ROLLBACK" | "ABORT" if leaves_block_open(sql) => {}
             "COMMIT" | "END" | "ROLLBACK" | "ABORT" => {
                 self.open.remove(connection);
                 self.written = true;
@@ -128,6 +129,13 @@ impl SessionState {
             _ => self.written = true,
         }
     }
+}
+
+/// ROLLBACK TO a savepoint, and AND CHAIN.
+fn leaves_block_open(sql: &str) -> bool {
+    let words: Vec<String> = sql.split_whitespace().map(str::to_ascii_uppercase).collect();
+    let word = |word: &str| words.iter().any(|other| other == word);
+    word("TO") || (word("CHAIN") && !word("NO"))
 }
 
 fn first_word(sql: &str) -> String {
@@ -163,6 +171,9 @@ mod tests {
         let mut state = SessionState::default();
         state.note(&statement("BEGIN"));
         state.note(&statement("INSERT INTO t VALUES (1)"));
+        assert!(!state.calls_for_restart(&query));
+        state.note(&statement("ROLLBACK WORK TO SAVEPOINT a"));
+        state.note(&statement("COMMIT AND CHAIN"));
         assert!(!state.calls_for_restart(&query));
         state.note(&statement("COMMIT"));
         assert!(state.calls_for_restart(&query));

@@ -13,6 +13,7 @@ mod point;
 pub mod prepared;
 pub(crate) mod query;
 pub(crate) mod run;
+mod savepoint;
 mod set_config;
 pub(crate) mod settings;
 pub mod storage;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 pub use cancel::CancelHandle;
 pub use engine::{Engine, EngineOptions};
 pub use prepared::Prepared;
-use transaction::{Open, State};
+use transaction::{Failed, Open, State};
 pub use types::{
     CopyFormat, CopyOut, Outcome, Parameter, ResultField, RowStream, RowsTag, TransactionStatus,
 };
@@ -78,6 +79,10 @@ pub struct Session {
     /// A COPY … FROM STDIN that waits for its data.
     copying: Option<crate::sql::copy::CopyIn>,
     point: point::PointState,
+    /// The serial number of the last savepoint.
+    last_savepoint: u64,
+    /// See [`take_undone`](Self::take_undone).
+    undone: Option<u64>,
 }
 
 impl Session {
@@ -103,6 +108,8 @@ impl Session {
             config: query::CachedConfig::default(),
             copying: None,
             point: point::PointState::default(),
+            last_savepoint: 0,
+            undone: None,
         }
     }
 
@@ -217,18 +224,26 @@ impl Session {
         }
     }
 
-    /// After any error: rolls the implicit transaction back, or marks the block failed.
+    /// After any error: rolls the implicit transaction back, or marks the block failed, which keeps what there was at its last
+    /// savepoint.
     pub async fn fail(&mut self) {
         self.copying = None;
         self.state = match self.state.take() {
             State::Implicit(open) => {
                 open.storage.rollback();
                 self.settings.release(false);
+                self.note_undone(0);
                 State::Idle
             }
-            State::Block(open) => {
-                open.storage.rollback();
-                State::Failed
+            State::Block(mut open) => {
+                let modes = (open.isolation, open.read_only);
+                if self.undo_to_last_savepoint(&mut open) {
+                    State::Failed(Failed { open: Some(open), modes })
+                } else {
+                    open.storage.rollback();
+                    self.note_undone(0);
+                    State::Failed(Failed { open: None, modes })
+                }
             }
             other => other,
         };
@@ -237,6 +252,11 @@ impl Session {
     /// Where the connection stands.
     pub fn status(&self) -> TransactionStatus {
         self.state.status()
+    }
+
+    /// An error where the block has failed.
+    pub fn check_block(&self) -> SqlResult<()> {
+        self.state.check()
     }
 
     /// What cancels this session's statements. A request holds until [`CancelHandle::reset`], which whoever drives the

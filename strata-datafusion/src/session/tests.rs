@@ -85,7 +85,7 @@ async fn transaction_control_warns_as_postgres_does() {
     assert_eq!(session.take_notices()[0].message, "there is already a transaction in progress");
     let error = run(&mut session, "BEGIN ISOLATION LEVEL SNAPSHOT").await.unwrap_err();
     assert_eq!(error.sqlstate, "0A000");
-    assert_eq!(run(&mut session, "SAVEPOINT a").await.unwrap_err().sqlstate, "0A000");
+    assert_eq!(run(&mut session, "SAVEPOINT a").await.unwrap_err().sqlstate, "25P01");
 }
 
 #[tokio::test]

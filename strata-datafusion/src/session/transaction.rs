@@ -7,6 +7,7 @@
 //!                 │ error
 //!                 ▼
 //!               Failed ──COMMIT (which rolls back), ROLLBACK──▶ Idle
+//!                 └──ROLLBACK TO a savepoint──▶ Block
 //! ```
 //!
 //! Statements outside a block share an implicit transaction until Sync, or the end of a simple query.
@@ -15,6 +16,7 @@ use chrono::{DateTime, Utc};
 
 use strata_core::Database;
 
+use super::savepoint::Savepoint;
 use super::storage::{EngineTransaction, Isolation};
 use super::types::TransactionStatus;
 use crate::error::{SqlError, SqlResult};
@@ -28,7 +30,15 @@ pub(crate) enum State {
     /// A transaction block.
     Block(Open),
     /// A transaction block after an error.
-    Failed,
+    Failed(Failed),
+}
+
+/// What is left of a failed block.
+pub(crate) struct Failed {
+    /// The transaction as it was at its last savepoint, if it has one.
+    pub(crate) open: Option<Open>,
+    /// The modes of the block, for AND CHAIN.
+    pub(crate) modes: (Isolation, bool),
 }
 
 /// An open transaction.
@@ -40,6 +50,8 @@ pub(crate) struct Open {
     pub(crate) began: DateTime<Utc>,
     /// Whether a statement took a snapshot: the isolation level is fixed from then on.
     pub(crate) used: bool,
+    /// The last one last.
+    pub(crate) savepoints: Vec<Savepoint>,
 }
 
 impl Open {
@@ -51,6 +63,7 @@ impl Open {
             read_only,
             began: Utc::now(),
             used: false,
+            savepoints: Vec::new(),
         })
     }
 
@@ -67,10 +80,22 @@ impl Open {
                 "SET TRANSACTION ISOLATION LEVEL must be called before any query",
             ));
         }
+        if !self.savepoints.is_empty() && isolation != self.isolation {
+            return Err(SqlError::new(
+                "25001",
+                "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
+            ));
+        }
+        if !self.savepoints.is_empty() && self.read_only && !read_only {
+            return Err(SqlError::new(
+                "25001",
+                "cannot set transaction read-write mode inside a read-only transaction",
+            ));
+        }
         if self.used && self.read_only && !read_only {
             return Err(SqlError::new("25001", "transaction read-write mode must be set before any query"));
         }
-        if !self.used {
+        if isolation != self.isolation {
             let fresh = EngineTransaction::begin(database, isolation)?;
             std::mem::replace(&mut self.storage, fresh).rollback();
         }
@@ -86,7 +111,7 @@ impl State {
         match self {
             Self::Idle | Self::Implicit(_) => TransactionStatus::Idle,
             Self::Block(_) => TransactionStatus::InTransaction,
-            Self::Failed => TransactionStatus::Failed,
+            Self::Failed(_) => TransactionStatus::Failed,
         }
     }
 
@@ -94,19 +119,27 @@ impl State {
     pub(crate) fn open(&mut self) -> Option<&mut Open> {
         match self {
             Self::Implicit(open) | Self::Block(open) => Some(open),
-            Self::Idle | Self::Failed => None,
+            Self::Idle | Self::Failed(_) => None,
         }
     }
 
     /// An error if the block failed.
     pub(crate) fn check(&self) -> SqlResult<()> {
         match self {
-            Self::Failed => Err(SqlError::new(
+            Self::Failed(_) => Err(SqlError::new(
                 "25P02",
                 "current transaction is aborted, commands ignored until end of transaction block",
             )),
             _ => Ok(()),
         }
+    }
+
+    /// A failed block that has gone back to a savepoint is usable again.
+    pub(crate) fn mend(&mut self) {
+        *self = match self.take() {
+            Self::Failed(Failed { open: Some(open), .. }) => Self::Block(open),
+            other => other,
+        };
     }
 
     /// Takes the state and leaves [`Idle`](Self::Idle).

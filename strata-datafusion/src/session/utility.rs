@@ -22,7 +22,7 @@ use crate::postgres::types::{PgType, oid};
 
 /// Whether a statement is accepted in a failed block.
 pub(super) fn ends_block(statement: &Ast) -> bool {
-    matches!(statement, Ast::Commit { .. } | Ast::Rollback { savepoint: None, .. })
+    matches!(statement, Ast::Commit { .. } | Ast::Rollback { .. })
 }
 
 /// The result columns of a utility statement (`Some(None)`: none); `None` if it is no utility statement.
@@ -89,8 +89,20 @@ impl Session {
                 self.rollback(*chain)?;
                 command("ROLLBACK")
             }
-            Ast::Savepoint { .. } | Ast::ReleaseSavepoint { .. } | Ast::Rollback { .. } => {
-                Err(SqlError::unsupported("savepoints are not supported"))
+            Ast::Rollback { chain: true, savepoint: Some(_) } => {
+                Err(SqlError::syntax("syntax error at or near \"TO\""))
+            }
+            Ast::Rollback { chain: false, savepoint: Some(name) } => {
+                self.rollback_to_savepoint(&crate::sql::names::fold(name))?;
+                command("ROLLBACK")
+            }
+            Ast::Savepoint { name } => {
+                self.savepoint(crate::sql::names::fold(name))?;
+                command("SAVEPOINT")
+            }
+            Ast::ReleaseSavepoint { name } => {
+                self.release_savepoint(&crate::sql::names::fold(name))?;
+                command("RELEASE")
             }
             Ast::Set(set) => {
                 self.set(set)?;
@@ -141,7 +153,7 @@ impl Session {
     }
 
     /// Keeps what SHOW says about the transaction true.
-    fn show_modes(&mut self, isolation: Isolation, read_only: bool) -> SqlResult<()> {
+    pub(super) fn show_modes(&mut self, isolation: Isolation, read_only: bool) -> SqlResult<()> {
         self.settings.set("transaction_isolation", Some(isolation.name()), true)?;
         self.settings.set("transaction_read_only", Some(if read_only { "on" } else { "off" }), true)
     }
@@ -154,14 +166,15 @@ impl Session {
                 let _ = limits;
                 let result = open.storage.commit().await;
                 self.settings.release(result.is_ok());
+                self.note_undone(0);
                 result?;
                 self.chain(chain, modes)?;
                 Ok("COMMIT")
             }
-            State::Failed => {
+            State::Failed(failed) => {
                 self.settings.release(false);
-                let modes = self.default_modes();
-                self.chain(chain, modes)?;
+                self.note_undone(0);
+                self.chain(chain, failed.modes)?;
                 Ok("ROLLBACK")
             }
             State::Implicit(open) => {
@@ -185,7 +198,7 @@ impl Session {
                 open.storage.rollback();
                 modes
             }
-            State::Failed => self.default_modes(),
+            State::Failed(failed) => failed.modes,
             State::Implicit(open) => {
                 self.warn("25P01", "there is no transaction in progress");
                 open.storage.rollback();
@@ -198,6 +211,7 @@ impl Session {
             }
         };
         self.settings.release(false);
+        self.note_undone(0);
         self.chain(chain, modes)
     }
 

@@ -51,7 +51,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(SqlError::new("08P01", message).into());
         }
         let portal = bind.portal.clone();
-        self.portals.insert(portal.as_str(), Portal::new(statement, bind))?;
+        self.portals
+            .insert(portal.as_str(), Portal::new(statement, bind, self.session.savepoint_serial()))?;
         backend::bind_complete(&mut self.wire.output);
         Ok(())
     }
@@ -81,12 +82,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     pub(super) async fn execute(&mut self, name: &str, max_rows: usize) -> Result<(), Failure> {
         let mut portal = self.portals.take(name)?;
-        let before = self.session.status();
+        let resumes = matches!(portal.state, PortalState::Suspended(_));
+        if resumes && self.session.status() == TransactionStatus::Failed {
+            self.portals.insert(name, portal)?;
+            self.session.check_block()?;
+            return Ok(());
+        }
         self.run_portal(name, &mut portal, max_rows).await?;
-        // COMMIT and ROLLBACK end the portals of their transaction, themselves included.
-        if before != TransactionStatus::Idle && self.session.status() == TransactionStatus::Idle {
-            self.portals.clear();
-        } else {
+        // COMMIT and ROLLBACK end the portals of their transaction, ROLLBACK TO those made since, themselves included.
+        let undone = self.forget_undone();
+        if undone.is_none_or(|savepoint| !portal.is_undone(savepoint)) {
             self.portals.insert(name, portal)?;
         }
         Ok(())

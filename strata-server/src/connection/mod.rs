@@ -152,11 +152,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Tells the client of an error, and the session too.
     async fn report(&mut self, error: SqlError) {
-        // Portals hold streams of the transaction that ends here.
-        self.portals.clear();
+        // Portals hold streams of what is undone here.
         self.session.fail().await;
+        self.forget_undone();
         self.notices();
         backend::error_response(&mut self.wire.output, Severity::Error, &error);
+    }
+
+    /// Forgets the portals of what was undone, if something was; tells from which savepoint on.
+    fn forget_undone(&mut self) -> Option<u64> {
+        let undone = self.session.take_undone();
+        if let Some(savepoint) = undone {
+            self.portals.forget_undone(savepoint);
+        }
+        undone
     }
 
     /// Writes the notices that have gathered.

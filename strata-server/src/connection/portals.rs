@@ -67,6 +67,8 @@ pub struct Portal {
     pub result_formats: Vec<Format>,
     /// How far it has run.
     pub state: PortalState,
+    /// The savepoint it was made after: it goes with that.
+    savepoint: u64,
 }
 
 /// How far a portal has run.
@@ -84,9 +86,15 @@ pub enum PortalState {
 
 impl Portal {
     /// A portal that has not run.
-    pub fn new(statement: Option<Prepared>, bind: Bind) -> Self {
+    pub fn new(statement: Option<Prepared>, bind: Bind, savepoint: u64) -> Self {
         let Bind { parameter_formats, parameters, result_formats, .. } = bind;
-        Self { statement, parameter_formats, parameters, result_formats, state: PortalState::New }
+        let state = PortalState::New;
+        Self { statement, parameter_formats, parameters, result_formats, state, savepoint }
+    }
+
+    /// Whether it goes with what was undone from this savepoint on.
+    pub fn is_undone(&self, savepoint: u64) -> bool {
+        self.savepoint >= savepoint
     }
 
     /// Its parameters.
@@ -139,6 +147,11 @@ impl Portals {
     /// Forgets the portal of this name, if there is one.
     pub fn remove(&mut self, name: &str) {
         self.by_name.remove(name);
+    }
+
+    /// Forgets those that go with what was undone from this savepoint on.
+    pub fn forget_undone(&mut self, savepoint: u64) {
+        self.by_name.retain(|_, portal| !portal.is_undone(savepoint));
     }
 
     /// Forgets all: their transaction has ended.

@@ -44,6 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The end of a statement, and with the last one of the transaction.
     async fn finish_statement(&mut self, tag: Option<String>, is_last: bool) -> Result<(), Failure> {
+        self.forget_undone();
         if is_last {
             self.finish_implicit().await?;
         }

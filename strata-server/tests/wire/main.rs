@@ -8,3 +8,4 @@ mod frames;
 mod full_disk;
 mod hostile;
 mod refusals;
+mod savepoints;

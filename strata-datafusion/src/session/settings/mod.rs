@@ -1,6 +1,6 @@
 //! The parameters of SET and SHOW.
 //!
-//! A change made in a transaction is undone when that rolls back; one made by SET LOCAL also when it commits. What to go
+//! A change made in a transaction is undone when that rolls back, to its start or to a savepoint; one made by SET LOCAL also when it commits. What to go
 //! back to is kept from the first change on, so that a transaction that changes nothing costs nothing. What a client must
 //! hear of (ParameterStatus) is collected until [`Settings::take_changes`].
 //!
@@ -47,6 +47,13 @@ struct Saved {
     /// What SET LOCAL has changed, and the values before it.
     local: BTreeMap<usize, Arc<str>>,
     local_custom: BTreeMap<String, Option<Arc<str>>>,
+}
+
+/// All that a savepoint may have to go back to.
+pub(crate) struct SavedSettings {
+    values: Vec<Arc<str>>,
+    custom: BTreeMap<String, Arc<str>>,
+    saved: Option<Box<Saved>>,
 }
 
 fn unrecognized(name: &str) -> SqlError {
@@ -230,6 +237,27 @@ impl Settings {
         Some(saved)
     }
 
+    /// A savepoint is made.
+    pub(crate) fn keep_for_savepoint(&self) -> SavedSettings {
+        SavedSettings { values: self.values.clone(), custom: self.custom.clone(), saved: self.saved.clone() }
+    }
+
+    /// The transaction goes back to a savepoint.
+    pub(crate) fn restore(&mut self, savepoint: &SavedSettings) {
+        self.go_back(&savepoint.values, &savepoint.custom);
+        self.saved.clone_from(&savepoint.saved);
+    }
+
+    fn go_back(&mut self, values: &[Arc<str>], custom: &BTreeMap<String, Arc<str>>) {
+        for (index, value) in values.iter().enumerate() {
+            self.assign(index, Arc::clone(value));
+        }
+        if self.custom != *custom {
+            self.generation += 1;
+            self.custom.clone_from(custom);
+        }
+    }
+
     /// It ends.
     pub(crate) fn release(&mut self, committed: bool) {
         self.in_transaction = false;
@@ -246,13 +274,7 @@ impl Settings {
                 };
             }
         } else {
-            for (index, value) in saved.values.into_iter().enumerate() {
-                self.assign(index, value);
-            }
-            if self.custom != saved.custom {
-                self.generation += 1;
-                self.custom = saved.custom;
-            }
+            self.go_back(&saved.values, &saved.custom);
         }
     }
 }
