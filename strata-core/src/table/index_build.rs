@@ -26,9 +26,16 @@ impl Transaction {
     ///
     /// # Errors
     /// `DuplicateKey` where a unique index meets a key twice, `NotNull` where a primary key meets NULL, and those of
-    /// [`Catalog::create_index`](crate::catalog::Catalog::create_index). There is no such index then.
+    /// [`Catalog::create_index`](crate::catalog::Catalog::create_index). There is no such index then. `Unsupported` after a
+    /// bulk load of the table in the same transaction: its rows have no RowIds yet that index files could name.
     pub async fn create_index(&mut self, table: TableId, index: NewIndex) -> Result<IndexId> {
         self.lock_table(table, TableLockMode::Share).await?;
+        let heap = self.newest_catalog().table(table)?.heap;
+        if self.writes().read().loads().iter().any(|load| load.heap == heap && load.rows > 0) {
+            let message = "an index cannot be made in the transaction that has loaded rows of the table in bulk; \
+                           commit the rows first, or make the index before them";
+            return Err(Error::Unsupported(message.into()));
+        }
         let before = self.savepoint();
         let built = self.build_index(table, index).await;
         if built.is_err() {
