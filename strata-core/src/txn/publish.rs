@@ -102,8 +102,11 @@ impl Publisher {
         }
         for commit in settled {
             self.locks.release_committed(commit.txn, |heap, row| commit.successor(heap, row));
-            commit.outcome.settle(match &durable {
-                Ok(_) => Ok(commit.timestamp),
+            let InFlight { timestamp, outcome, _space: space, heaps, .. } = commit;
+            // Who is told finds all given back that the commit held.
+            drop((space, heaps));
+            outcome.settle(match &durable {
+                Ok(_) => Ok(timestamp),
                 Err(error) => Err(Error::Poisoned { reason: error.to_string() }),
             });
         }
