@@ -283,6 +283,16 @@ impl Transaction {
                 return Err(duplicate(table, index, key));
             }
         }
+        // The commit that freed the key may not be durable yet, and the next statement would see its row beside the new
+        // one. Its locks go once it is published.
+        let store = &self.shared.store;
+        if let Some(row) = store.tree.first(index.id, key, RowId::MAX)?
+            && let Some(mark) = store.heaps.get_or_create(table.heap).mark(row)?
+            && mark.end_ts > store.snapshots.published()
+        {
+            self.acquire_row(table.heap, row, RowLockMode::KeyShare).await?;
+            store.check_writable()?;
+        }
         Ok(())
     }
 
