@@ -148,9 +148,10 @@ impl Open {
         let Ok(def) = catalog.table(table) else { return Ok(None) };
         let (view, _) = self.view(shared)?;
         let same = view.catalog().table(table).is_ok_and(|seen| **seen == **def);
-        // ROW SHARE lets CREATE INDEX by, which may be on its way to the disk. After a failed sync the newest catalog may
-        // be one that is never published; such a database takes no writes.
-        let may_differ = mode == TableLockMode::RowShare || shared.disk.has_failed();
+        // ROW SHARE and SHARE let CREATE INDEX by, which may be on its way to the disk. After a failed sync the newest
+        // catalog may be one that is never published; such a database takes no writes.
+        let lets_indexes_by = matches!(mode, TableLockMode::RowShare | TableLockMode::Share);
+        let may_differ = lets_indexes_by || shared.disk.has_failed();
         if !same && self.txn.isolation() == Isolation::ReadCommitted && !may_differ {
             return Err(wrong(format!("{} is locked, and a new snapshot has another definition", def.name)));
         }

@@ -340,7 +340,8 @@ impl Transaction {
         &self.shared
     }
 
-    /// Changes the catalog. DDL transactions take turns: this waits for another one to end.
+    /// Changes the catalog. DDL transactions take turns: this waits for another one to end. Relations that are new are
+    /// locked with `AccessExclusive`: others find them in the newest catalog before any snapshot shows them.
     ///
     /// # Errors
     /// Those of `change`, which then has had no effect; `Deadlock`.
@@ -351,7 +352,13 @@ impl Transaction {
             None => self.shared.catalog.latest(),
         };
         let mut changed = self.ddl.as_ref().map_or_else(|| (*base).clone(), |ddl| (*ddl.changed).clone());
+        let first_new = changed.counters().object;
         let result = change(&mut changed)?;
+        for id in (first_new..changed.counters().object).map(TableId::new) {
+            if changed.table(id).is_ok() {
+                self.lock_table(id, TableLockMode::AccessExclusive).await?;
+            }
+        }
         self.ddl = Some(PrivateCatalog { base, changed: Arc::new(changed) });
         Ok(result)
     }

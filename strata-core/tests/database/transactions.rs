@@ -1,5 +1,7 @@
 //! Isolation, locks and constraints, with threads where two transactions must meet.
 
+use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,7 @@ use crate::common::*;
 use strata_core::maintenance::Step;
 use strata_core::table::{Isolation, Locked};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
+use strata_core::vfs::MemVfs;
 use strata_core::{Database, Error, Options, Sizes};
 
 fn memory() -> Database {
@@ -408,4 +411,60 @@ fn a_key_is_free_once_the_segment_of_its_dead_row_is_gone() {
         assert_eq!(db.maintain().expect("steps"), Step::Reclaim);
         insert(&db, table, &[account(id, 1)]).unwrap_or_else(|error| panic!("{id}: {error}"));
     }
+}
+
+/// A database with an empty table `accounts` that syncs by hand: what is committed is applied, and published later.
+fn synced_by_hand() -> (Database, strata_core::ids::TableId) {
+    let vfs = Arc::new(MemVfs::new());
+    let table = create_accounts(&open(&vfs), "accounts");
+    let options = Options { sync_thread: false, ..manual() };
+    (Database::open_with_vfs(vfs, Path::new(DIR), options).expect("opens"), table)
+}
+
+/// The newest catalog shows a table before snapshots do; whoever has locked it knows that they do too.
+#[test]
+fn a_new_table_is_locked_until_it_is_published() {
+    let (db, _) = synced_by_hand();
+    let mut maker = db.begin(Isolation::ReadCommitted).expect("begins");
+    let columns = vec![column("id", strata_core::row::ColumnType::Int64, false)];
+    let made = maker.change_catalog(|catalog| catalog.create_table("public", "new", columns));
+    let table = block_on(made).expect("new");
+    let committed = maker.commit().expect("is applied");
+
+    let other = db.begin(Isolation::ReadCommitted).expect("begins");
+    assert!(other.newest_catalog().table(table).is_ok());
+    assert!(other.view().catalog().table(table).is_err(), "is not durable yet");
+    let mut lock = pin!(other.lock_table(table, TableLockMode::AccessShare));
+    assert!(lock.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    db.sync().expect("syncs");
+    committed.wait().expect("durable");
+    block_on(lock).expect("locked");
+    assert!(other.view().catalog().table(table).is_ok());
+}
+
+/// A snapshot older than a deletion does not see the dead row beside the one that takes its key.
+#[test]
+fn a_key_is_free_once_its_deletion_is_published() {
+    let (db, table) = synced_by_hand();
+    let txn = writer(&db, table);
+    block_on(txn.insert(&def(&db, table), &account(1, 0))).expect("inserts");
+    let inserted = txn.commit().expect("is applied");
+    db.sync().expect("syncs");
+    inserted.wait().expect("durable");
+
+    let txn = writer(&db, table);
+    let (row, _) = find(&txn, &db, table, 1).expect("is there");
+    let view = txn.view().table(table).expect("is there");
+    block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("locked");
+    txn.delete(&view, row).expect("deletes");
+    let deleted = txn.commit().expect("is applied");
+
+    let other = writer(&db, table);
+    let (def, again) = (def(&db, table), account(1, 1));
+    let mut insert = pin!(other.insert(&def, &again));
+    assert!(insert.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    db.sync().expect("syncs");
+    deleted.wait().expect("durable");
+    block_on(insert).expect("inserts");
+    assert_eq!(other.view().table(table).expect("is there").row_count(), 1);
 }
