@@ -315,7 +315,7 @@ pub(super) fn excused_duplicate(
     let Some(table) = state.tables.get(&table) else { return Err(wrong("a key of no table is taken")) };
     for index in table.def.indexes.iter().filter(|index| index.unique) {
         let (key, has_null) = table.key(index, values);
-        if !has_null && table.holder(index, &key).is_some_and(|holder| holder != tag) {
+        if !has_null && table.holders(index, &key).any(|holder| holder != tag) {
             return Ok(());
         }
     }
@@ -382,8 +382,10 @@ fn find(shared: &Shared, open: &mut Open, table: TableId, pick: u64) -> Result<O
     let (tag, row) = (tags[place as usize], &expected.rows[&tags[place as usize]]);
     let values = row.all_values(view.def());
     let unique = view.def().indexes.iter().filter(|index| index.unique && view.index_is_whole(index.id));
-    let keyed =
-        unique.map(|index| (index, expected.key(index, &values))).find(|(_, (_, has_null))| !has_null);
+    // A snapshot that is kept may show two rows of one key: one that others have ended since, and an own one.
+    let keyed = unique
+        .map(|index| (index, expected.key(index, &values)))
+        .find(|(index, (key, has_null))| !has_null && expected.holders(index, key).count() == 1);
     let found = match keyed {
         Some((index, (key, _))) => view.first(index.id, &key)?,
         None => {

@@ -84,10 +84,10 @@ impl Table {
         entries
     }
 
-    /// The row that holds a key of a unique index.
-    pub(super) fn holder(&self, index: &IndexDef, key: &[u8]) -> Option<i64> {
-        let mut rows = self.rows.iter();
-        rows.find(|(_, row)| self.key(index, &row.all_values(&self.def)).0 == key).map(|(tag, _)| *tag)
+    /// The rows that have a key of an index.
+    pub(super) fn holders(&self, index: &IndexDef, key: &[u8]) -> impl Iterator<Item = i64> {
+        let has_key = move |row: &Row| self.key(index, &row.all_values(&self.def)).0 == key;
+        self.rows.iter().filter(move |(_, row)| has_key(row)).map(|(tag, _)| *tag)
     }
 
     /// Two rows with one key of a unique index, in words.

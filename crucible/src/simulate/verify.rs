@@ -173,7 +173,8 @@ pub(super) fn range(
     Ok(())
 }
 
-/// Fails where a unique index does not find exactly the row with these values.
+/// Fails where a unique index does not find a row with these values. A snapshot that is kept may show two: one that
+/// others have ended since, and an own one.
 pub(super) fn first(
     view: &TableView,
     expected: &Table,
@@ -186,9 +187,9 @@ pub(super) fn first(
         Some(row) => tag_of(&view.row(row)?.to_datums(&view.def().schema)?),
         None => None,
     };
-    let due = expected.holder(index, &key);
-    if found != due {
-        return Err(wrong(format!("{} finds row {found:?}, not {due:?}", index.name)));
+    let due: Vec<i64> = expected.holders(index, &key).collect();
+    if !found.map_or(due.is_empty(), |found| due.contains(&found)) {
+        return Err(wrong(format!("{} finds row {found:?}, not one of {due:?}", index.name)));
     }
     Ok(())
 }
