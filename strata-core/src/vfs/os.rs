@@ -60,12 +60,7 @@ impl Vfs for OsVfs {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(OsLock { _file: file }))),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
+        Ok(OsLock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Lock>))
     }
 }
 
@@ -111,10 +106,31 @@ impl File for OsFile {
     }
 }
 
-/// The lock lives as long as the open file.
+/// A lock of an open file.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl OsLock {
+    fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Drop for OsLock {
+    /// Closing the file would leave the lock to a child process that another thread has just forked, until it executes
+    /// its program.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "cannot unlock the database's folder");
+        }
+    }
 }
 
 impl Lock for OsLock {}
@@ -167,5 +183,17 @@ mod tests {
         assert!(OsVfs.try_lock(&path).expect("lock").is_none());
         drop(held);
         assert!(OsVfs.try_lock(&path).expect("lock").is_some());
+    }
+
+    /// A child process between fork and exec has the file too.
+    #[test]
+    fn a_dropped_lock_is_free_though_the_file_is_still_open_elsewhere() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("LOCK");
+        let held = OsLock::take(&path).expect("lock").expect("free");
+        let inherited = held.file.try_clone().expect("duplicates");
+        drop(held);
+        assert!(OsVfs.try_lock(&path).expect("lock").is_some());
+        drop(inherited);
     }
 }
