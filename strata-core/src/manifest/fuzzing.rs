@@ -55,6 +55,7 @@ fn file(choices: &mut Choices<'_>) {
             sequence: sequence + u64::from(kind == 14),
             previous: previous ^ u32::from(kind == 15),
             payload_bytes: payload.len() as u32,
+            room: u16::from(kind == 11),
         };
         let (mut group, checksum) = header.encode(payload);
         if kind == 12 {

@@ -16,6 +16,9 @@ pub(super) const MAX_PAYLOAD_BYTES: usize = 1 << 30;
 const MAGIC: [u8; 4] = *b"SMEG";
 const VERSION: u16 = 1;
 
+/// Room in a file is made in steps of this.
+pub(super) const ROOM_STEP_BYTES: u64 = 64 << 10;
+
 /// The fields of a group header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupHeader {
@@ -26,6 +29,8 @@ pub(super) struct GroupHeader {
     /// The checksum of the group before; of the file's header for the first.
     pub previous: u32,
     pub payload_bytes: u32,
+    /// The length that the file had, synced, before the group was written, in [`ROOM_STEP_BYTES`]; 0 where that is not told.
+    pub room: u16,
 }
 
 impl GroupHeader {
@@ -34,6 +39,7 @@ impl GroupHeader {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[6..8].copy_from_slice(&self.room.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.previous.to_le_bytes());
@@ -52,6 +58,7 @@ impl GroupHeader {
             sequence: u64::from_le_bytes(field(bytes, 16)),
             previous: u32::from_le_bytes(field(bytes, 24)),
             payload_bytes: u32::from_le_bytes(field(bytes, 28)),
+            room: u16::from_le_bytes(field(bytes, 6)),
         };
         let intact = field::<4>(bytes, 0) == MAGIC
             && u16::from_le_bytes(field(bytes, 4)) == VERSION
@@ -62,8 +69,18 @@ impl GroupHeader {
 
     /// Bytes in the file, padding included.
     pub fn total_bytes(&self) -> u64 {
-        (HEADER_BYTES as u64 + u64::from(self.payload_bytes)).next_multiple_of(ALIGNMENT)
+        group_bytes(self.payload_bytes as usize)
     }
+
+    /// The least length of the file that the group stands in.
+    pub fn room_bytes(&self) -> u64 {
+        u64::from(self.room) * ROOM_STEP_BYTES
+    }
+}
+
+/// Bytes in the file of a group with a payload of so many, padding included.
+pub(super) fn group_bytes(payload_bytes: usize) -> u64 {
+    ((HEADER_BYTES + payload_bytes) as u64).next_multiple_of(ALIGNMENT)
 }
 
 /// The checksum over a header's fields and the payload.

@@ -8,8 +8,8 @@ use crate::ids::Lsn;
 use crate::manifest::current::file_name;
 use crate::manifest::edit::Edit;
 use crate::manifest::group::{
-    ALIGNMENT, GroupHeader, HEADER_BYTES, MAX_PAYLOAD_BYTES, decode_payload, encode_payload, field,
-    group_checksum,
+    ALIGNMENT, GroupHeader, HEADER_BYTES, MAX_PAYLOAD_BYTES, ROOM_STEP_BYTES, decode_payload, encode_payload,
+    field, group_bytes, group_checksum,
 };
 use crate::manifest::state::ManifestState;
 use crate::vfs::{File, OpenMode, Vfs};
@@ -18,8 +18,6 @@ const MAGIC: [u8; 8] = *b"STRAMANI";
 const VERSION: u32 = 1;
 /// A snapshot is broken into groups of about this many edits.
 const SNAPSHOT_GROUP_EDITS: usize = 4096;
-/// Room is made in steps of this.
-const GROW_BYTES: u64 = 64 << 10;
 
 /// The fields of the file's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +81,9 @@ impl Log {
         let mut page = vec![0; ALIGNMENT as usize];
         page[..HEADER_BYTES].copy_from_slice(&header);
         file.write_at(0, &page).map_err(failed)?;
+        let payloads = edits.chunks(SNAPSHOT_GROUP_EDITS);
+        let payloads: Vec<_> = payloads.map(|part| encode_payload(state.journal_lsn, part)).collect();
+        let snapshot_bytes: u64 = payloads.iter().map(|payload| group_bytes(payload.len())).sum();
         let mut log = Self {
             number,
             path: path.clone(),
@@ -92,10 +93,10 @@ impl Log {
             sequence: 0,
             previous: checksum,
         };
-        for part in edits.chunks(SNAPSHOT_GROUP_EDITS) {
-            log.write(&encode_payload(state.journal_lsn, part))?;
+        log.allocated = log.fill(ALIGNMENT + snapshot_bytes + ALIGNMENT)?;
+        for payload in &payloads {
+            log.write(payload)?;
         }
-        log.allocated = log.end;
         log.file.sync().map_err(failed)?;
         vfs.sync_dir(dir).map_err(failed)?;
         Ok(log)
@@ -107,23 +108,33 @@ impl Log {
             let (size, limit) = (payload_bytes as u64, MAX_PAYLOAD_BYTES as u64);
             return Err(Error::TooLarge { what: "a manifest edit", size, limit });
         }
-        let group = ((HEADER_BYTES + payload_bytes) as u64).next_multiple_of(ALIGNMENT);
-        let needed = self.end + group + ALIGNMENT;
+        let needed = self.end + group_bytes(payload_bytes) + ALIGNMENT;
         if needed <= self.allocated {
             return Ok(());
         }
-        let target = needed.next_multiple_of(GROW_BYTES);
-        let failed = |source| Error::io("grow", &self.path, source);
-        let zeros = vec![0; GROW_BYTES as usize];
+        let before = self.allocated;
+        // With the group below.
+        let filled = self.fill(needed + ALIGNMENT)?;
+        self.file.sync().map_err(|source| Error::io("grow", &self.path, source))?;
+        self.allocated = filled;
+        // A group that tells of the new room, in the room that the ones before it tell of: so no cut behind it goes unnoticed.
+        debug_assert!(self.end + ALIGNMENT <= before);
+        self.write(&no_edits())
+    }
+
+    /// Fills the file with zeros up to the end of the step that `end` is in, and returns that. Not synced.
+    fn fill(&self, end: u64) -> Result<u64> {
+        let target = end.next_multiple_of(ROOM_STEP_BYTES);
+        let zeros = vec![0; ROOM_STEP_BYTES as usize];
         let mut at = self.allocated;
         while at < target {
             let count = usize::try_from(target - at).unwrap_or(zeros.len()).min(zeros.len());
-            self.file.write_at(at, &zeros[..count]).map_err(failed)?;
+            self.file
+                .write_at(at, &zeros[..count])
+                .map_err(|source| Error::io("grow", &self.path, source))?;
             at += count as u64;
         }
-        self.file.sync().map_err(failed)?;
-        self.allocated = target;
-        Ok(())
+        Ok(target)
     }
 
     /// Writes and syncs one group, and leaves a proof of that behind it.
@@ -137,7 +148,7 @@ impl Log {
     /// Writes a group without edits, which stands until the next one takes its place: what is in front of it was synced. Not
     /// synced itself, and best effort: without it, damage to the last group looks like a torn tail.
     fn prove(&self) {
-        let (_, whole) = self.group_of(&encode_payload(Lsn::new(0), &[]));
+        let (_, whole) = self.group_of(&no_edits());
         if let Err(error) = self.file.write_at(self.end, &whole) {
             tracing::warn!(path = %self.path.display(), %error, "could not write behind the last group");
         }
@@ -160,6 +171,7 @@ impl Log {
             sequence: self.sequence,
             previous: self.previous,
             payload_bytes,
+            room: u16::try_from(self.allocated / ROOM_STEP_BYTES).unwrap_or(u16::MAX),
         };
         let (bytes, checksum) = header.encode(payload);
         let mut whole = Vec::with_capacity(HEADER_BYTES + payload.len() + ALIGNMENT as usize);
@@ -168,6 +180,10 @@ impl Log {
         whole.resize(whole.len().next_multiple_of(ALIGNMENT as usize), 0);
         (checksum, whole)
     }
+}
+
+fn no_edits() -> Vec<u8> {
+    encode_payload(Lsn::new(0), &[])
 }
 
 /// Reads the state that a file holds.
@@ -191,6 +207,10 @@ pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: u64) -> Result<ManifestSta
         else {
             break;
         };
+        let room = group.header.room_bytes();
+        if len < room {
+            return Err(reader.damaged(len, format!("the file ends here; a group says {room} bytes")));
+        }
         let (lsn, edits) = decode_payload(&group.payload).map_err(|damage| {
             reader.damaged(offset + HEADER_BYTES as u64 + damage.offset as u64, damage.detail)
         })?;

@@ -15,9 +15,13 @@
 //!
 //! | evidence | verdict |
 //! |---|---|
+//! | the file is shorter than a group says | damage: `Corrupt` with file and offset |
 //! | the group belongs to the snapshot | damage: `Corrupt` with file and offset |
 //! | an intact group of this file stands behind it | damage: `Corrupt` with file and offset |
 //! | none | torn tail: the group was never committed |
+//!
+//! A file that was cut short looks like an older state, whose blocks have been used again: so each group tells how long the
+//! file was, and no cut leaves only groups that tell of less.
 //!
 //! **Failure.** Room is made (zeros, synced) before a group is written: a full disk shows there, with nothing done.
 //! A failure of the group's own write or sync latches: every later commit fails with `Poisoned`.

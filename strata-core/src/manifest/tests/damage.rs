@@ -35,14 +35,37 @@ fn a_tail_torn_at_every_byte_was_never_committed() {
     let (states, [_, _, last]) = three_commits(&vfs);
     for kept in 0..=GROUP_BYTES {
         let wanted = if kept == GROUP_BYTES { &states[2] } else { &states[1] };
-        let cut = copy(&vfs);
-        manifest_file(&cut).set_len(last + kept).expect("cut");
-        assert_eq!(open(&cut).1, *wanted, "cut to {kept} bytes");
-        assert_eq!(open(&cut).1, *wanted, "cut to {kept} bytes, opened again");
         let zeroed = copy(&vfs);
         // The group, and the proof that follows once it is synced.
         manifest_file(&zeroed).write_at(last + kept, &[0; 8192]).expect("zeroed");
         assert_eq!(open(&zeroed).1, *wanted, "zeros behind {kept} bytes");
+        assert_eq!(open(&zeroed).1, *wanted, "zeros behind {kept} bytes, opened again");
+    }
+}
+
+/// What is left of a file that was cut short is whole groups, and looks like an older state: but the blocks of that have been
+/// used again.
+#[test]
+fn a_file_cut_to_any_length_is_an_error() {
+    // Wherever the group begins that finds too little room.
+    for small in 0..16 {
+        let vfs = MemVfs::new();
+        let (manifest, _) = open(&vfs);
+        let commit = |heaps: std::ops::Range<u32>| {
+            let edits = heaps.map(|heap| Edit::CreateHeap(HeapId::new(heap))).collect();
+            manifest.commit(Lsn::new(1), edits).expect("committed");
+        };
+        (0..small).for_each(|number| commit(number..number + 1));
+        commit(100..16_000);
+        commit(20_000..20_001);
+        let len = manifest_file(&vfs).len().expect("measured");
+        assert!(len > 64 << 10, "{len}");
+        for kept in (0..len).step_by(4096).flat_map(|page| [page, page + 100, page + 4095]) {
+            let cut = copy(&vfs);
+            manifest_file(&cut).set_len(kept).expect("cut");
+            let opened = Manifest::open(Arc::new(cut), dir()).map(|(_, state)| state.heaps.len());
+            assert!(matches!(opened, Err(Error::Corrupt { .. })), "cut to {kept} bytes: {opened:?} heaps");
+        }
     }
 }
 
@@ -88,8 +111,7 @@ fn a_damaged_snapshot_is_an_error() {
     let vfs = MemVfs::new();
     let (manifest, _) = open(&vfs);
     drop(manifest);
-    let len = manifest_file(&vfs).len().expect("len");
-    assert_eq!(len, 2 * 4096);
+    assert_eq!(&read(&vfs, &manifest_path(&vfs))[2 * 4096..], [0; 14 * 4096], "room for groups to come");
     flip(&*manifest_file(&vfs), 4096 + 70);
     expect_damage(&vfs, 4096, "the only group");
 }
@@ -98,7 +120,7 @@ fn a_damaged_snapshot_is_an_error() {
 fn a_length_beyond_the_file_is_a_torn_group_and_allocates_nothing() {
     let vfs = MemVfs::new();
     let (states, [_, _, last]) = three_commits(&vfs);
-    let header = GroupHeader { number: 1, sequence: 3, previous: 0, payload_bytes: 1 << 30 };
+    let header = GroupHeader { number: 1, sequence: 3, previous: 0, payload_bytes: 1 << 30, room: 0 };
     manifest_file(&vfs).write_at(last, &header.encode(b"").0).expect("written");
     manifest_file(&vfs).write_at(last + 4096, &[0; 4096]).expect("the proof is gone");
     assert_eq!(open(&vfs).1, states[1]);

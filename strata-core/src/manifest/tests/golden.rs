@@ -144,14 +144,24 @@ fn golden_file_header() {
 
 #[test]
 fn golden_group_header() {
-    let header = GroupHeader { number: 3, sequence: 4, previous: 0xddcc_bbaa, payload_bytes: 2 };
-    let (bytes, checksum) = header.encode(b"hi");
-    let mut wanted = b"SMEG\x01\0\0\0\x03\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\xaa\xbb\xcc\xdd\x02\0\0\0".to_vec();
-    wanted.extend_from_slice(GROUP_CHECKSUMS);
-    wanted.extend_from_slice(&[0; 24]);
-    assert_eq!(bytes.as_slice(), wanted);
-    assert_eq!(GroupHeader::decode(&bytes), Some((header, checksum)));
+    for (room, checksums) in [(0, GROUP_CHECKSUMS), (5, GROUP_CHECKSUMS_OF_ROOM)] {
+        let header = GroupHeader {
+            number: 3,
+            sequence: 4,
+            previous: 0xddcc_bbaa,
+            payload_bytes: 2,
+            room: room.into(),
+        };
+        let (bytes, checksum) = header.encode(b"hi");
+        let mut wanted = [b"SMEG\x01\0".as_slice(), &[room, 0]].concat();
+        wanted.extend_from_slice(b"\x03\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\xaa\xbb\xcc\xdd\x02\0\0\0");
+        wanted.extend_from_slice(checksums);
+        wanted.extend_from_slice(&[0; 24]);
+        assert_eq!(bytes.as_slice(), wanted);
+        assert_eq!(GroupHeader::decode(&bytes), Some((header, checksum)));
+    }
 }
 
 const FILE_CHECKSUM: &[u8] = b"\x15\x35\xd6\xd7";
 const GROUP_CHECKSUMS: &[u8] = b"\x29\x02\x5b\x9f\xb0\x62\x44\xb5";
+const GROUP_CHECKSUMS_OF_ROOM: &[u8] = b"\x40\x0b\x39\x98\x18\x12\xf7\xf8";
