@@ -21,6 +21,11 @@ use crate::txn::recovery::{Replayed, replay};
 use crate::txn::{HeapSet, Loads, Store, StoreParts};
 use crate::vfs::{MemVfs, OsVfs, Vfs};
 
+/// So many segments fit into memory, at least.
+const SEGMENTS_OF_MEMORY: u64 = 16;
+/// However small the memory, segments are not smaller for it.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
 /// How a database is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -103,7 +108,10 @@ impl Database {
         let blocks: Arc<dyn BlockStore> = Arc::new(blocks);
         let cache = PageCache::new(blocks.clone(), pool.clone(), CacheOptions::default());
         let env = HeapEnv { cache: cache.clone(), pool: pool.clone() };
-        let heaps = HeapSet::new(env.clone(), options.sizes.segment_bytes);
+        // To freeze a segment takes several times its bytes: they must be there.
+        let most = (options.memory_bytes as u64 / SEGMENTS_OF_MEMORY).max(SEGMENT_BYTES_MIN);
+        let segment_bytes = options.sizes.segment_bytes.min(most);
+        let heaps = HeapSet::new(env.clone(), segment_bytes);
         for (id, heap) in &state.heaps {
             heaps.insert(Heap::open(*id, env.clone(), heap)?);
         }
@@ -134,7 +142,7 @@ impl Database {
         let catalog = load_catalog(&store)?;
         let next_load =
             LoadId::new(state.counters.next_load.max(replayed.last_load.map_or(0, |load| load.get() + 1)));
-        let bulk = BulkSizes { rows: options.sizes.bulk_rows, segment_bytes: options.sizes.segment_bytes };
+        let bulk = BulkSizes { rows: options.sizes.bulk_rows, segment_bytes };
         let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load, bulk, lock));
         if options.sync_thread {
             let publisher = shared.store.publisher().clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Maintainer;
 use super::unnamed::Unnamed;
 use crate::catalog::system::SystemTable;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heap::{Heap, Horizon, SegmentChange, SegmentStatus};
 use crate::ids::{HeapId, RowId, SegmentId};
 use crate::manifest::Edit;
@@ -56,7 +56,12 @@ impl Maintainer {
             let statuses: Vec<_> =
                 statuses.into_iter().filter(|status| !skipped.contains(&status.segment)).collect();
             let Some(work) = plan(&statuses, freeze, all) else { continue };
-            if !self.reclaim_segment(&heap, work, schema, &horizon)? {
+            let done = match self.reclaim_segment(&heap, work, schema, &horizon) {
+                // One that was written with more memory than there is now: the others are not to wait for it.
+                Err(Error::OutOfMemory { .. }) => false,
+                done => done?,
+            };
+            if !done {
                 // What stood in the way (rows that the manifest does not have yet) goes with a checkpoint.
                 let (SegmentWork::Drop(segment) | SegmentWork::Freeze(segment)) = work;
                 self.skipped.lock().entry(heap.id()).or_default().insert(segment);

@@ -16,7 +16,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
 use parking_lot::RwLock;
 
 use super::key_sorter::KeySorter;
@@ -245,11 +247,7 @@ impl BulkWriter {
             let room = SLOTS_PER_SEGMENT as usize - self.pending_rows;
             let rows = room.min(batch.num_rows() - offset);
             let slice = batch.slice(offset, rows);
-            let bytes = slice
-                .columns()
-                .iter()
-                .map(|array| array.to_data().get_slice_memory_size().unwrap_or(0))
-                .sum();
+            let bytes = slice.columns().iter().map(array_bytes).sum();
             self.pending_bytes.grow(bytes)?;
             self.pending.push(slice.columns().to_vec());
             self.pending_rows += rows;
@@ -325,6 +323,9 @@ impl BulkWriter {
         if self.pending_rows == 0 {
             return Ok(());
         }
+        // The columns in one piece, and encoded.
+        let again = self.pending_bytes.bytes();
+        self.pending_bytes.grow(2 * again)?;
         let pending = std::mem::take(&mut self.pending);
         let live: Vec<(ColumnId, ColumnType)> =
             self.table.schema.live().map(|column| (column.id, column.column_type.clone())).collect();
@@ -434,6 +435,20 @@ impl BulkWriter {
             self.shared.store.cache.release(table.block);
         }
     }
+}
+
+/// What an array holds, with the bytes that views lead to.
+fn array_bytes(array: &ArrayRef) -> usize {
+    let long = |views: &[u128]| -> usize {
+        // A view's length stands first; short values are in the view itself.
+        views.iter().map(|view| *view as u32 as usize).filter(|length| *length > 12).sum()
+    };
+    let beside = match array.data_type() {
+        DataType::Utf8View => long(array.as_string_view().views()),
+        DataType::BinaryView => long(array.as_binary_view().views()),
+        _ => 0,
+    };
+    array.to_data().get_slice_memory_size().unwrap_or(0) + beside
 }
 
 impl Drop for BulkWriter {

@@ -17,8 +17,10 @@ use crate::lsm::{SsTableWriter, TableMerge, TableOptions};
 use crate::manifest::SsTableMeta;
 use crate::memory::Reservation;
 
-/// Key bytes that one run holds at most.
+/// Key bytes that one run holds at most, where memory is not short.
 const RUN_BYTES: usize = 24 << 20;
+/// And however short it is.
+const RUN_BYTES_MIN: usize = 256 << 10;
 const ENTRY_BYTES: usize = std::mem::size_of::<Entry>();
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,8 @@ pub struct KeySorter {
     entries: Vec<Entry>,
     runs: Vec<Vec<SsTableMeta>>,
     memory: Reservation,
+    /// Where a run ends.
+    run_bytes: usize,
 }
 
 impl KeySorter {
@@ -44,25 +48,39 @@ impl KeySorter {
     pub fn new(cache: Arc<PageCache>, table: Arc<TableDef>, index: IndexDef) -> Result<Self> {
         let memory = cache.pool().reserve("index build", 0)?;
         let (bytes, entries, runs) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { cache, table, index, bytes, entries, runs, memory })
+        let run_bytes = RUN_BYTES.min(cache.pool().cap() / 32).max(RUN_BYTES_MIN);
+        Ok(Self { cache, table, index, bytes, entries, runs, memory, run_bytes })
     }
 
     /// Adds a key. One with NULLs is never a duplicate.
     pub fn add(&mut self, key: &[u8], row: RowId) -> Result<()> {
         let needed = key.len() + ENTRY_BYTES;
-        if self.bytes.len() + self.entries.len() * ENTRY_BYTES + needed > RUN_BYTES {
+        if self.bytes.len() + self.entries.len() * ENTRY_BYTES + needed > self.run_bytes {
             self.spill()?;
         }
-        // Vectors double: reserve for that.
-        while self.memory.bytes() < 2 * (self.bytes.len() + self.entries.len() * ENTRY_BYTES + needed) {
-            let more = self.memory.bytes().max(1 << 20);
-            self.memory.grow(more)?;
+        if !self.make_room(needed) {
+            // Where the pool has no more, the run ends early.
+            self.spill()?;
+            let least = 2 * needed;
+            self.memory.grow(least.saturating_sub(self.memory.bytes()))?;
         }
         let start = u32::try_from(self.bytes.len()).expect("a run is bounded");
         let length = u32::try_from(key.len()).expect("keys are bounded");
         self.bytes.extend_from_slice(key);
         self.entries.push(Entry { start, length, row });
         Ok(())
+    }
+
+    /// Reserves what another key of so many bytes may take; false where the pool has no more.
+    fn make_room(&mut self, needed: usize) -> bool {
+        // Vectors double: reserve for that.
+        while self.memory.bytes() < 2 * (self.bytes.len() + self.entries.len() * ENTRY_BYTES + needed) {
+            let more = self.memory.bytes().clamp(1 << 20, self.run_bytes);
+            if self.memory.grow(more).is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Ends the sort; the files hold all keys, disjoint and in order.
