@@ -232,9 +232,10 @@ impl BlockStore for FileBlockStore {
             header.copy_from_slice(&bytes[..HEADER_BYTES]);
             let info = BlockHeader::decode(&header, id, expected)?.info;
             // The header's own check keeps payload_bytes within the extent.
-            bytes.copy_within(HEADER_BYTES.., 0);
-            bytes.truncate(info.payload_bytes as usize);
-            (info, bytes)
+            let mut payload = bytes.split_off(HEADER_BYTES);
+            payload.truncate(info.payload_bytes as usize);
+            payload.shrink_to_fit();
+            (info, payload)
         } else {
             let info = self.read_header(id, expected)?;
             let len = self.file.len().map_err(|error| self.io_error("measure", error))?;

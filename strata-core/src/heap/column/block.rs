@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer};
 
 use super::FORMAT;
 use super::alp::AlpPage;
@@ -305,7 +305,7 @@ impl ColumnBlock {
         let offset = self.pages_start + u64::from(extent.offset);
         let key = PageKey { block: id, offset };
         let load = || {
-            let mut bytes = MutableBuffer::from_len_zeroed(extent.bytes as usize);
+            let mut bytes = page::buffer(extent.bytes as usize);
             self.cache.store().read(id, offset, bytes.as_slice_mut())?;
             let place = PagePlace { column: meta.id.get(), offset: extent.offset };
             page::open(place, bytes.into()).and_then(parse).map_err(|damage| self.corrupt(extent, damage))

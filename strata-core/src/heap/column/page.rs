@@ -107,6 +107,14 @@ pub(super) struct Opened {
     pub content: Buffer,
 }
 
+/// Zeros for a page, aligned to eight bytes and no more: Arrow's own buffers are aligned to a cache line, and where general
+/// allocators take a little more room for that, the hole that an evicted page leaves does not take the next one.
+pub(super) fn buffer(bytes: usize) -> MutableBuffer {
+    let mut buffer = MutableBuffer::from(vec![0_u64; bytes.div_ceil(8)]);
+    buffer.truncate(bytes);
+    buffer
+}
+
 /// Verifies and opens a page.
 pub(super) fn open(place: PagePlace, page: Buffer) -> Decoded<Opened> {
     let mut cursor = Cursor::new(page.as_slice());
@@ -146,7 +154,7 @@ fn decompress(packed: &[u8], body_bytes: usize) -> Decoded<Buffer> {
     if body_bytes > packed.len().saturating_mul(LZ4_MAX_EXPANSION) {
         return Err(damage(format!("{} bytes of lz4 cannot hold {body_bytes}", packed.len())));
     }
-    let mut body = MutableBuffer::from_len_zeroed(body_bytes);
+    let mut body = buffer(body_bytes);
     match lz4_flex::block::decompress_into(packed, body.as_slice_mut()) {
         Ok(count) if count == body_bytes => Ok(body.into()),
         Ok(count) => Err(damage(format!("lz4 body has {count} bytes, not {body_bytes}"))),

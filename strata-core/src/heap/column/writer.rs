@@ -95,10 +95,9 @@ pub fn encode_block(
         pages_bytes: pages.end()?,
         directory_crc: crc32fast::hash(&directory),
     };
-    let mut payload = header.encode();
-    payload.reserve(directory.len() + pages.bytes.len());
-    payload.extend(directory);
-    payload.extend(pages.bytes);
+    // In front of the pages, rather than all in a third piece: blocks may be large beside memory.
+    let mut payload = pages.bytes;
+    payload.splice(0..0, header.encode().into_iter().chain(directory));
     Ok(payload)
 }
 
