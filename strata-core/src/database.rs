@@ -22,7 +22,7 @@ use crate::txn::{HeapSet, Loads, Store, StoreParts};
 use crate::vfs::{MemVfs, OsVfs, Vfs};
 
 /// So many segments fit into memory, at least.
-const SEGMENTS_OF_MEMORY: u64 = 16;
+const SEGMENTS_OF_MEMORY: u64 = 32;
 /// However small the memory, segments are not smaller for it.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 

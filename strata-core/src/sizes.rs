@@ -11,7 +11,7 @@ use crate::table::MIN_BULK_ROWS;
 /// form there is: for tests and simulations. A database may be opened with others than it was written with.
 #[derive(Clone, Debug)]
 pub struct Sizes {
-    /// Row bytes at which a segment takes no more rows; of a bulk load, bytes of Arrow data. A sixteenth of the memory is
+    /// Row bytes at which a segment takes no more rows; of a bulk load, bytes of Arrow data. A thirty-second of the memory is
     /// the most, so that there is room to freeze it.
     pub segment_bytes: u64,
     /// Bulk loads of fewer rows go in as ordinary ones.

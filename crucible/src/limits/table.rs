@@ -88,13 +88,18 @@ impl Rows {
             let mut load = txn.bulk_load(self.table).await?;
             let mut first = ids.start;
             while first < ids.end {
-                let end = ids.end.min(first + 1_000);
+                let end = ids.end.min(first + self.batch_rows());
                 load.append(&self.batch(first..end))?;
                 first = end;
             }
             load.finish().await
         })?;
         txn.commit()?.wait().map(|_| ())
+    }
+
+    /// Rows that go to the engine, or come from it, at a time: of about a mebibyte.
+    fn batch_rows(&self) -> i64 {
+        ((1 << 20) / self.width.max(1)).clamp(64, 1_024) as i64
     }
 
     fn batch(&self, ids: std::ops::Range<i64>) -> RecordBatch {
@@ -151,7 +156,7 @@ impl Rows {
         for segment in view.segments().map_err(super::words)? {
             let mut start = 0;
             while start < segment.slots() {
-                let end = segment.slots().min(start + 1_024);
+                let end = segment.slots().min(start + (self.batch_rows() as u32).next_multiple_of(64));
                 let slots = view.visible_slots(&segment, start..end).map_err(super::words)?;
                 start = end;
                 if slots.is_empty() {
@@ -210,7 +215,7 @@ fn payload(id: i64, version: i64, width: usize) -> String {
     text
 }
 
-const NOISE_BYTES: usize = 4 << 20;
+const NOISE_BYTES: usize = 1 << 20;
 
 /// Random letters that payloads are cut from.
 static NOISE: LazyLock<String> = LazyLock::new(|| {

@@ -93,7 +93,7 @@ impl Heap {
             return Ok(None);
         }
         let bytes = match &entry.image {
-            Image::Hot(hot) => 2 * hot.bytes(),
+            Image::Hot(hot) => 4 * hot.bytes(),
             Image::Column(column) => 4 * column.handle().id().len_bytes(),
         };
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -5,7 +5,8 @@
 //! of it is in flight and its uniqueness check, made against the newest version of each key, holds at commit.
 //! Loads of less than [`MIN_ROWS`] (see [`BulkSizes`]) go in as ordinary rows.
 //!
-//! Memory stays bounded: a segment of rows, a run of keys for each index.
+//! Memory stays bounded: a segment of rows, with the text that their views lead to, and a run of keys for each index. A batch
+//! that is larger than a segment goes in pieces.
 //!
 //! [`BulkLoad`] borrows its transaction. Where the rows come from another thread, a [`BulkWriter`] takes them there:
 //! it owns what it needs, does all I/O and the uniqueness checks, and ends as a [`SealedLoad`], which the
@@ -242,19 +243,18 @@ impl BulkWriter {
     /// `Invalid` for columns that do not fit, `NotNull`, `DuplicateKey` within the load, `DiskFull`, `OutOfMemory`.
     pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check(batch)?;
+        let most = usize::try_from(self.shared.bulk.segment_bytes).unwrap_or(usize::MAX);
         let mut offset = 0;
         while offset < batch.num_rows() {
             let room = SLOTS_PER_SEGMENT as usize - self.pending_rows;
             let rows = room.min(batch.num_rows() - offset);
-            let slice = batch.slice(offset, rows);
-            let bytes = slice.columns().iter().map(array_bytes).sum();
+            let (slice, bytes) = beginning(&batch.slice(offset, rows), most);
+            let rows = slice.num_rows();
             self.pending_bytes.grow(bytes)?;
             self.pending.push(slice.columns().to_vec());
             self.pending_rows += rows;
             offset += rows;
-            if self.pending_rows == SLOTS_PER_SEGMENT as usize
-                || self.pending_bytes.bytes() as u64 >= self.shared.bulk.segment_bytes
-            {
+            if self.pending_rows == SLOTS_PER_SEGMENT as usize || self.pending_bytes.bytes() >= most {
                 self.write_segment()?;
             }
         }
@@ -434,6 +434,19 @@ impl BulkWriter {
         for table in tables {
             self.shared.store.cache.release(table.block);
         }
+    }
+}
+
+/// The first rows of a batch, at least one, that take no more than so many bytes or not much more; and what they take.
+fn beginning(batch: &RecordBatch, most: usize) -> (RecordBatch, usize) {
+    let mut rows = batch.num_rows();
+    loop {
+        let slice = batch.slice(0, rows);
+        let bytes = slice.columns().iter().map(array_bytes).sum();
+        if bytes <= most || rows == 1 {
+            return (slice, bytes);
+        }
+        rows = rows.div_ceil(2);
     }
 }
 

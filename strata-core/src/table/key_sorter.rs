@@ -1,8 +1,8 @@
 //! Sorting the keys of a bulk load or an index build within bounded memory.
 //!
-//! Keys collect in a buffer; a full buffer is sorted and written as SSTables of its own, a *run*. At the end the
-//! runs are merged into the index files that the commit adopts. Runs that do not overlap, as those of a load in
-//! key order, are the result as they are. Uniqueness is checked where equal keys meet: inside a run when it is
+//! Keys collect in a buffer; one that is full, or that the pool has no more room for, is sorted and written as SSTables of its
+//! own, a *run*. At the end the runs are merged into the index files that the commit adopts. Runs that do not overlap, as those
+//! of a load in key order, are the result as they are. Uniqueness is checked where equal keys meet: inside a run when it is
 //! sorted, across runs when they merge.
 
 use std::sync::Arc;
@@ -30,6 +30,11 @@ struct Entry {
     row: RowId,
 }
 
+/// What a run of the least size takes: vectors double.
+const MEMORY_MIN: usize = 2 * RUN_BYTES_MIN;
+/// What the writer of a run is sure to have: where the pool has no more, the run's files end at so many bytes.
+const WRITER_BYTES: usize = 1 << 20;
+
 /// Sorts the keys of one index.
 pub struct KeySorter {
     cache: Arc<PageCache>,
@@ -39,6 +44,8 @@ pub struct KeySorter {
     entries: Vec<Entry>,
     runs: Vec<Vec<SsTableMeta>>,
     memory: Reservation,
+    /// [`WRITER_BYTES`], from the first key on; then `memory` is [`MEMORY_MIN`] at least.
+    for_writer: Reservation,
     /// Where a run ends.
     run_bytes: usize,
 }
@@ -46,23 +53,23 @@ pub struct KeySorter {
 impl KeySorter {
     /// A sorter for the keys of `index`.
     pub fn new(cache: Arc<PageCache>, table: Arc<TableDef>, index: IndexDef) -> Result<Self> {
-        let memory = cache.pool().reserve("index build", 0)?;
+        let (memory, for_writer) = (cache.pool().empty("index build"), cache.pool().empty("index build"));
         let (bytes, entries, runs) = (Vec::new(), Vec::new(), Vec::new());
         let run_bytes = RUN_BYTES.min(cache.pool().cap() / 32).max(RUN_BYTES_MIN);
-        Ok(Self { cache, table, index, bytes, entries, runs, memory, run_bytes })
+        Ok(Self { cache, table, index, bytes, entries, runs, memory, for_writer, run_bytes })
     }
 
     /// Adds a key. One with NULLs is never a duplicate.
     pub fn add(&mut self, key: &[u8], row: RowId) -> Result<()> {
-        let needed = key.len() + ENTRY_BYTES;
-        if self.bytes.len() + self.entries.len() * ENTRY_BYTES + needed > self.run_bytes {
-            self.spill()?;
+        if self.for_writer.bytes() == 0 {
+            self.for_writer.grow(WRITER_BYTES)?;
         }
-        if !self.make_room(needed) {
-            // Where the pool has no more, the run ends early.
+        let needed = key.len() + ENTRY_BYTES;
+        let held = self.bytes.len() + self.entries.len() * ENTRY_BYTES;
+        // Where the pool has no more, the run ends early.
+        if held + needed > self.run_bytes || !self.make_room(held + needed) {
             self.spill()?;
-            let least = 2 * needed;
-            self.memory.grow(least.saturating_sub(self.memory.bytes()))?;
+            self.memory.grow(MEMORY_MIN.max(2 * needed).saturating_sub(self.memory.bytes()))?;
         }
         let start = u32::try_from(self.bytes.len()).expect("a run is bounded");
         let length = u32::try_from(key.len()).expect("keys are bounded");
@@ -71,11 +78,11 @@ impl KeySorter {
         Ok(())
     }
 
-    /// Reserves what another key of so many bytes may take; false where the pool has no more.
-    fn make_room(&mut self, needed: usize) -> bool {
+    /// Reserves what a run of so many bytes may take; false where the pool has no more.
+    fn make_room(&mut self, run_bytes: usize) -> bool {
         // Vectors double: reserve for that.
-        while self.memory.bytes() < 2 * (self.bytes.len() + self.entries.len() * ENTRY_BYTES + needed) {
-            let more = self.memory.bytes().clamp(1 << 20, self.run_bytes);
+        while self.memory.bytes() < 2 * run_bytes {
+            let more = self.memory.bytes().clamp(MEMORY_MIN, self.run_bytes.max(MEMORY_MIN));
             if self.memory.grow(more).is_err() {
                 return false;
             }
@@ -163,13 +170,13 @@ impl KeySorter {
             writer.add(self.index.id, key(entry), entry.row)?;
         }
         self.runs.push(writer.finish()?);
-        let held = self.memory.bytes();
-        self.memory.shrink(held);
+        self.memory.shrink(self.memory.bytes().saturating_sub(MEMORY_MIN));
         Ok(())
     }
 
     fn writer(&self) -> SsTableWriter {
         SsTableWriter::new(self.cache.store().clone(), self.cache.pool().clone(), TableOptions::default())
+            .prepaid(self.for_writer.bytes())
     }
 }
 

@@ -6,5 +6,6 @@ mod durability;
 mod loads_and_maintenance;
 mod savepoints;
 mod serializable;
+mod small_memory;
 mod transactions;
 mod traps;

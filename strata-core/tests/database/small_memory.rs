@@ -1,0 +1,126 @@
+//! Work that is large beside the memory there is: it goes in pieces, and what cannot does not keep the rest waiting.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use strata_core::catalog::IndexColumn;
+use strata_core::catalog::change::NewIndex;
+use strata_core::heap::SegmentView;
+use strata_core::ids::ColumnId;
+use strata_core::maintenance::Step;
+use strata_core::row::{Datum, KeyOrder};
+use strata_core::table::Isolation;
+use strata_core::txn::block_on;
+use strata_core::vfs::MemVfs;
+use strata_core::{Database, Options, Result};
+
+use crate::common::*;
+
+fn open_within(vfs: &Arc<MemVfs>, memory_bytes: usize) -> Database {
+    let options = Options { memory_bytes, ..manual() };
+    Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
+}
+
+/// Text that hardly compresses.
+fn note(id: i64, width: usize) -> String {
+    let mut state = id as u64 + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 57) as u8 % 90)
+    };
+    (0..width).map(|_| next()).collect()
+}
+
+fn long_batch(ids: std::ops::Range<i64>, width: usize) -> RecordBatch {
+    let notes: StringViewArray = ids.clone().map(|id| Some(note(id, width))).collect();
+    let balances: Int64Array = ids.clone().map(|_| 0).collect();
+    let ids: Int64Array = ids.collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(ids) as ArrayRef, true),
+        ("balance", Arc::new(balances) as ArrayRef, true),
+        ("note", Arc::new(notes) as ArrayRef, true),
+    ])
+    .expect("columns fit")
+}
+
+#[test]
+fn what_views_lead_to_counts_as_memory_of_a_load() {
+    let db = open_within(&Arc::new(MemVfs::new()), 64 << 20);
+    let table = create_accounts(&db, "accounts");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let mut load = block_on(txn.bulk_load(table)).expect("begins");
+    let before = db.pool().used();
+    load.append(&long_batch(0..200, 5_000)).expect("appended");
+    let taken = db.pool().used() - before;
+    assert!(taken >= 200 * 5_000, "{taken} bytes for a million");
+}
+
+#[test]
+fn a_batch_larger_than_memory_is_loaded_in_pieces() {
+    let db = open_within(&Arc::new(MemVfs::new()), 16 << 20);
+    let table = create_accounts(&db, "accounts");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let loaded: Result<u64> = block_on(async {
+        let mut load = txn.bulk_load(table).await?;
+        load.append(&long_batch(0..5_000, 4_000))?;
+        load.finish().await
+    });
+    assert_eq!(loaded.expect("fits"), 5_000);
+    txn.commit().expect("commits").wait().expect("durable");
+    assert_eq!(scan(&db, table).len(), 5_000);
+    assert_clean(&db);
+}
+
+#[test]
+fn an_index_is_built_where_the_pool_has_little_left() {
+    let db = open_within(&Arc::new(MemVfs::new()), 64 << 20);
+    let table = create_accounts(&db, "accounts");
+    load(&db, table, 0..70_000).expect("loads");
+    while db.maintain().expect("works") != Step::Idle {}
+    let others = db.pool().reserve("others", db.pool().cap() - (3 << 20)).expect("is there");
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let by_balance = NewIndex {
+        name: "by_balance".into(),
+        primary: false,
+        unique: false,
+        constraint: false,
+        columns: vec![IndexColumn { column: ColumnId::new(1), order: KeyOrder::default() }],
+    };
+    block_on(txn.create_index(table, by_balance)).expect("built");
+    txn.commit().expect("commits").wait().expect("durable");
+    drop(others);
+    assert_clean(&db);
+}
+
+/// A segment that was written with more memory than there is now.
+#[test]
+fn a_segment_too_large_to_be_frozen_does_not_keep_others_waiting() {
+    let vfs = Arc::new(MemVfs::new());
+    let large = {
+        let db = open_within(&vfs, 256 << 20);
+        let large = create_accounts(&db, "large");
+        let rows: Vec<_> = (0..2_000)
+            .map(|id| {
+                let mut row = account(id, 0);
+                row[2] = Datum::Text(note(id, 4_000));
+                row
+            })
+            .collect();
+        insert(&db, large, &rows).expect("inserted");
+        large
+    };
+    let db = open_within(&vfs, 16 << 20);
+    let small = create_accounts(&db, "small");
+    let rows: Vec<_> = (0..9_000).map(|id| account(id, 0)).collect();
+    insert(&db, small, &rows).expect("inserted");
+    // The large one takes no more rows here, which this one finds out.
+    insert(&db, large, &[account(2_000, 0)]).expect("inserted");
+    db.vacuum().expect("goes on");
+    let is_frozen = |table| {
+        let segments = db.view().table(table).expect("is there").segments().expect("reads");
+        segments.iter().map(SegmentView::is_frozen).collect::<Vec<_>>()
+    };
+    assert!(!is_frozen(large)[0], "there is not the memory for it");
+    assert!(is_frozen(small)[0], "there is for this one");
+    assert_clean(&db);
+}
