@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::hot::{HotImage, PageSlot, Resident};
-use super::marks::{Marks, group_bytes};
+use super::marks::{Marks, Successor, group_bytes};
 use super::row_page::{HEADER_BYTES, MAX_SLOTTED_ROW, PAGE_BYTES, PageAddress, SLOT_BYTES};
 use super::segment::{ColumnImage, Image, SegmentEntry};
 use super::versions::{VERSION_BYTES, Version};
@@ -239,9 +239,14 @@ impl Heap {
         }
     }
 
-    /// Marks rows as ended by commit `end_ts`, each with its successor if it was an UPDATE (commit section, replay). Rows
+    /// Marks rows as ended by commit `end_ts`, each with its successor if it has one (commit section, replay). Rows
     /// whose segment is gone, and those that are marked already, are left alone.
-    pub fn apply_marks(&self, end_ts: Timestamp, marks: &[(RowId, Option<RowId>)], prepared: &mut Prepared) {
+    pub fn apply_marks(
+        &self,
+        end_ts: Timestamp,
+        marks: &[(RowId, Option<Successor>)],
+        prepared: &mut Prepared,
+    ) {
         let mut sorted = Vec::new();
         let marks = if marks.is_sorted_by_key(|(row, _)| *row) {
             marks

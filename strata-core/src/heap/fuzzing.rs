@@ -1,7 +1,8 @@
 //! What must hold of any bytes that are read as delete marks or as a row page.
 
 use super::append_page::AppendPage;
-use super::marks::codec::{MarkGroup, MarksImage, WORDS};
+use super::marks::Successor;
+use super::marks::codec::{MARKS_FORMAT, MarkGroup, MarksImage, WORDS};
 use super::row_page::{HEADER_BYTES, PAGE_BYTES, PageAddress, RowPage};
 use crate::codec::choices::Choices;
 use crate::ids::{BlockId, HeapId, RowId, SegmentId, Timestamp};
@@ -15,13 +16,16 @@ pub(crate) fn marks(data: &[u8]) {
     let mut choices = Choices::new(data);
     let image = match choices.below(2) {
         0 => any_marks(&mut choices),
-        _ => match MarksImage::decode(block(), choices.rest()) {
+        _ => match MarksImage::decode(block(), MARKS_FORMAT, choices.rest()) {
             Ok(image) => image,
             Err(_) => return,
         },
     };
     assert_eq!(image.dead.len(), WORDS);
-    assert_eq!(MarksImage::decode(block(), &image.encode()).expect("what was encoded is read"), image);
+    assert_eq!(
+        MarksImage::decode(block(), MARKS_FORMAT, &image.encode()).expect("what was encoded is read"),
+        image
+    );
 }
 
 fn any_marks(choices: &mut Choices<'_>) -> MarksImage {
@@ -43,12 +47,16 @@ fn any_marks(choices: &mut Choices<'_>) -> MarksImage {
                 .skip(choices.below(9))
                 .step_by(step)
                 .take(50)
-                .map(|slot| (*slot, (choices.below(2) == 0).then(|| RowId::new(choices.u64() >> 1))));
+                .map(|slot| (*slot, (choices.below(2) == 0).then(|| any_successor(choices.u64()))));
             MarkGroup { end_ts: Timestamp::new(end_ts), marks: marks.collect() }
         })
         .collect();
     let (heap, segment) = (HeapId::new(choices.u32()), SegmentId::new(choices.u64()));
     MarksImage { heap, segment, dead, floor: Timestamp::new(choices.u64()), groups }
+}
+
+fn any_successor(bits: u64) -> Successor {
+    Successor { row: RowId::new(bits >> 2), moved: bits & 2 != 0 }
 }
 
 /// A row page: its rows, written again, are read as the same. The bytes give the page's two ends, or rows to write.

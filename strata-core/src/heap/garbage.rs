@@ -86,7 +86,7 @@ impl GarbageProbe<'_> {
     pub(super) fn words(&self, entry: &SegmentEntry) -> Vec<u64> {
         debug_assert!(entry.marks.is_loaded());
         let mut words = entry.marks.dead_words();
-        entry.marks.later_than(self.oldest, |slot, end_ts| {
+        entry.marks.later_than(self.oldest, |slot, end_ts, _| {
             if !self.has_ended(RowId::from_parts(entry.id, slot), end_ts) {
                 words[usize::from(slot) / 64] &= !(1 << (slot % 64));
             }

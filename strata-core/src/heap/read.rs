@@ -52,7 +52,7 @@ impl Heap {
         }
         let passage = self.passages.lock().get(&row.segment()).cloned();
         let mark = passage.and_then(|marks| marks.mark(row.slot()));
-        Ok(Some(mark.unwrap_or(Mark { end_ts: Timestamp::default(), successor: None })))
+        Ok(Some(mark.unwrap_or(Mark { end_ts: Timestamp::default(), successor: None, moved: false })))
     }
 
     /// A row version, whoever can see it.

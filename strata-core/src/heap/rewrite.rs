@@ -46,6 +46,8 @@ pub struct SegmentStatus {
     pub rows: u32,
     /// Rows of the image that nobody can see.
     pub garbage: u32,
+    /// Rows that are live now.
+    pub live: u32,
     /// Bytes of the image.
     pub bytes: u64,
 }
@@ -66,7 +68,9 @@ impl Heap {
             };
             let reclaimed = slots - rows;
             let garbage = probe.count(&entry).saturating_sub(reclaimed);
-            SegmentStatus { segment: entry.id, sealed: entry.id < open, frozen, slots, rows, garbage, bytes }
+            let live = slots.saturating_sub(entry.marks.dead());
+            let (segment, sealed) = (entry.id, entry.id < open);
+            SegmentStatus { segment, sealed, frozen, slots, rows, garbage, live, bytes }
         };
         self.directory.iter().map(status).collect()
     }

@@ -13,6 +13,8 @@
 //! | a sync of blocks | freed | poisoned |
 //! | the edit's own write or sync | kept, and nothing that is freed later is reused: the edit may be durable | poisoned |
 //!
+//! Rows that are moved out of nearly empty segments are a commit like any other ([`relocate`](crate::table::relocate)).
+//!
 //! Bulk loads become permanent with the first flush or checkpoint after them and before any step that could
 //! free their blocks: a replay that met their record again would adopt foreign bytes (TRAPS: Extents).
 
@@ -46,7 +48,8 @@ pub enum Step {
     Compaction,
     /// The journal's start moved up.
     Checkpoint,
-    /// A cooled segment became a column block, a sparse one was rewritten, or a dead one was dropped.
+    /// A cooled segment became a column block, a sparse one was rewritten, the last rows of nearly empty ones were moved, or a
+    /// dead one was dropped.
     Reclaim,
     /// Nothing was due.
     Idle,

@@ -1,4 +1,5 @@
-//! Freezing cooled segments, rewriting sparse ones, dropping dead ones, and giving dropped tables' space back.
+//! Freezing cooled segments, rewriting sparse ones, moving the last rows out of nearly empty ones, dropping dead ones, and
+//! giving dropped tables' space back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,30 +7,57 @@ use std::sync::Arc;
 use super::Maintainer;
 use super::unnamed::Unnamed;
 use crate::catalog::system::SystemTable;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::heap::{Heap, Horizon, SegmentChange, SegmentStatus};
-use crate::ids::{HeapId, RowId, SegmentId};
+use crate::ids::{HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId};
 use crate::manifest::Edit;
 use crate::row::Schema;
+use crate::table::relocate;
 
 /// What to do with a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum SegmentWork {
     /// Nobody sees a row of it: its space goes.
     Drop(SegmentId),
+    /// Move their last rows to the end of the heap, so that they can be dropped.
+    Move(Vec<SegmentId>),
     /// Encode it into columns, without what nobody sees.
     Freeze(SegmentId),
 }
 
+/// A segment is emptied by moving its rows once so small a share of its slots is live.
+const MOVE_SHARE: u32 = 16;
+/// Rows that are moved at once; one segment's at least.
+const MOVE_ROWS: u32 = SLOTS_PER_SEGMENT / MOVE_SHARE;
+
 /// The most useful thing to do with the segments of one heap, if anything: a pure function of their state.
+///
+/// Moving rows pays where they are all that keeps a segment: what is dead in it must be garbage. It comes before
+/// freezing and rewriting, which it makes unnecessary. The rows of the catalog's own tables are not `movable`.
 ///
 /// A hot segment whose rows are dying anyway is not encoded: once more than half is garbage it waits to be
 /// dropped, unless `all`. A frozen one is rewritten when half of what it holds is garbage.
-fn plan(statuses: &[SegmentStatus], freeze: bool, all: bool) -> Option<SegmentWork> {
+fn plan(statuses: &[SegmentStatus], movable: bool, freeze: bool, all: bool) -> Option<SegmentWork> {
     let sealed = || statuses.iter().filter(|status| status.sealed);
     // Rows that are in the image and garbage; `rows` already leaves out what an earlier rewrite reclaimed.
     if let Some(dead) = sealed().find(|status| status.garbage >= status.rows) {
         return Some(SegmentWork::Drop(dead.segment));
+    }
+    let mut rows = 0;
+    let nearly_empty = sealed().filter(|status| {
+        movable
+            && status.live > 0
+            && status.live <= status.slots / MOVE_SHARE
+            && status.live + status.garbage >= status.rows
+    });
+    let moving = nearly_empty.take_while(|status| {
+        let is_first = rows == 0;
+        rows += status.live;
+        is_first || rows <= MOVE_ROWS
+    });
+    let moving: Vec<SegmentId> = moving.map(|status| status.segment).collect();
+    if !moving.is_empty() {
+        return Some(SegmentWork::Move(moving));
     }
     let hot = sealed().find(|status| !status.frozen && freeze && (all || status.garbage * 2 <= status.rows));
     if let Some(hot) = hot {
@@ -48,49 +76,59 @@ impl Maintainer {
             return Ok(true);
         }
         let horizon = self.shared.store.snapshots.horizon();
-        let schemas = self.schemas();
+        let tables = self.tables();
         for heap in self.shared.store.heaps.all() {
-            let Some(schema) = schemas.get(&heap.id()) else { continue };
+            let Some((table, schema)) = tables.get(&heap.id()) else { continue };
             let statuses = heap.segment_statuses(&horizon);
             let skipped = self.skipped.lock().get(&heap.id()).cloned().unwrap_or_default();
             let statuses: Vec<_> =
                 statuses.into_iter().filter(|status| !skipped.contains(&status.segment)).collect();
-            let Some(work) = plan(&statuses, freeze, all) else { continue };
-            let done = match self.reclaim_segment(&heap, work, schema, &horizon) {
-                // One that was written with more memory than there is now: the others are not to wait for it.
-                Err(Error::OutOfMemory { .. }) => false,
-                done => done?,
+            let Some(work) = plan(&statuses, table.is_some(), freeze, all) else { continue };
+            // What stood in the way (rows that are locked, or that the manifest does not have yet) may go with a
+            // checkpoint.
+            let skipped = match (work, table) {
+                (SegmentWork::Move(segments), Some(table)) => self.move_rows(*table, &heap, segments)?,
+                (work, _) => self.reclaim_segment(&heap, work, schema, &horizon)?,
             };
-            if !done {
-                // What stood in the way (rows that the manifest does not have yet) goes with a checkpoint.
-                let (SegmentWork::Drop(segment) | SegmentWork::Freeze(segment)) = work;
-                self.skipped.lock().entry(heap.id()).or_default().insert(segment);
-            }
+            self.skipped.lock().entry(heap.id()).or_default().extend(skipped);
             return Ok(true);
         }
         Ok(false)
     }
 
+    /// Changes the form of a segment; returns it where that could not be done.
     fn reclaim_segment(
         &self,
         heap: &Arc<Heap>,
         work: SegmentWork,
         schema: &Schema,
         horizon: &Horizon,
-    ) -> Result<bool> {
+    ) -> Result<Vec<SegmentId>> {
         // A checkpoint may have met the rows of a load that came after it began.
         self.make_loads_permanent(heap.id())?;
-        let change: Option<SegmentChange> = match work {
-            SegmentWork::Drop(segment) => heap.drop_garbage(segment, horizon)?,
-            SegmentWork::Freeze(segment) => heap.freeze(segment, schema, horizon)?,
+        let (segment, change) = match work {
+            SegmentWork::Move(segments) => return Ok(segments),
+            SegmentWork::Drop(segment) => (segment, heap.drop_garbage(segment, horizon)?),
+            SegmentWork::Freeze(segment) => (segment, heap.freeze(segment, schema, horizon)?),
         };
-        let Some(change) = change else { return Ok(false) };
+        let Some(change) = change else { return Ok(vec![segment]) };
+        self.install(change)?;
+        Ok(Vec::new())
+    }
+
+    /// Moves the rows of segments of a table; returns those that have rows which could not be moved.
+    fn move_rows(&self, table: TableId, heap: &Heap, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>> {
+        let relocated = relocate(&self.shared, table, heap.id(), &segments)?;
+        Ok(if relocated.rows == 0 { segments } else { relocated.passed_over })
+    }
+
+    fn install(&self, change: SegmentChange) -> Result<()> {
         // The rows in the new image may have been applied by commits that are not durable yet.
         let contains = self.shared.store.journal.end();
         let unnamed = Unnamed::new(&self.shared.store, change.written);
         self.commit_edits(contains, change.edits, unnamed)?;
         change.install.run();
-        Ok(true)
+        Ok(())
     }
 
     /// Goes before what could free blocks of a heap: those of a load belong to the journal until the manifest has adopted
@@ -103,10 +141,12 @@ impl Maintainer {
         if is_pending { self.flush() } else { Ok(()) }
     }
 
-    fn schemas(&self) -> HashMap<HeapId, Schema> {
+    /// The schema of each heap, and the table that it is of unless that is one of the catalog's own.
+    fn tables(&self) -> HashMap<HeapId, (Option<TableId>, Schema)> {
         let catalog = self.shared.catalog.latest();
-        let system = SystemTable::ALL.iter().map(|table| (table.heap(), table.schema().clone()));
-        catalog.tables().map(|table| (table.heap, table.schema.clone())).chain(system).collect()
+        let system = SystemTable::ALL.iter().map(|table| (table.heap(), (None, table.schema().clone())));
+        let tables = catalog.tables().map(|table| (table.heap, (Some(table.id), table.schema.clone())));
+        tables.chain(system).collect()
     }
 
     /// Drops the heap of a table that no snapshot's catalog has. Loads must be permanent first: see the module.
@@ -146,19 +186,47 @@ mod tests {
 
     fn status(segment: u64, frozen: bool, rows: u32, garbage: u32) -> SegmentStatus {
         let segment = SegmentId::new(segment);
-        SegmentStatus { segment, sealed: true, frozen, slots: 65_536, rows, garbage, bytes: 1 << 20 }
+        let live = rows - garbage;
+        SegmentStatus { segment, sealed: true, frozen, slots: 65_536, rows, garbage, live, bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn the_last_rows_of_nearly_empty_segments_are_moved_together() {
+        let hot = status(1, false, 65_536, 65_530);
+        let frozen = status(2, true, 65_536, 61_440);
+        let rewritten = SegmentStatus { garbage: 0, rows: 6, live: 6, ..status(3, true, 6, 0) };
+        let moved = |segments: &[u64]| {
+            Some(SegmentWork::Move(segments.iter().map(|id| SegmentId::new(*id)).collect()))
+        };
+        assert_eq!(plan(&[hot, rewritten], true, true, false), moved(&[1, 3]));
+        assert_eq!(
+            plan(&[frozen, hot], true, true, false),
+            moved(&[2]),
+            "no more rows than one segment may have"
+        );
+        assert_eq!(plan(&[hot, frozen], true, true, false), moved(&[1]));
+        let fuller = SegmentStatus { live: 4_097, garbage: 61_439, ..frozen };
+        assert_eq!(plan(&[fuller], true, true, false), Some(SegmentWork::Freeze(fuller.segment)));
+        let pinned = SegmentStatus { garbage: 100, ..hot };
+        assert_eq!(plan(&[pinned], true, false, false), None, "a snapshot keeps what is dead in it");
+        let dead = status(4, false, 65_536, 65_536);
+        assert_eq!(plan(&[hot, dead], true, true, false), Some(SegmentWork::Drop(dead.segment)));
+        let of_catalog = plan(&[frozen], false, true, false);
+        assert_eq!(of_catalog, Some(SegmentWork::Freeze(frozen.segment)));
+        let open = SegmentStatus { sealed: false, ..hot };
+        assert_eq!(plan(&[open], true, true, true), None);
     }
 
     #[test]
     fn the_dead_go_first_and_the_dying_are_not_encoded() {
         let hot = status(1, false, 65_536, 0);
         let dead = status(2, false, 65_536, 65_536);
-        assert_eq!(plan(&[hot, dead], true, false), Some(SegmentWork::Drop(dead.segment)));
-        assert_eq!(plan(&[hot], true, false), Some(SegmentWork::Freeze(hot.segment)));
-        assert_eq!(plan(&[hot], false, false), None);
+        assert_eq!(plan(&[hot, dead], true, true, false), Some(SegmentWork::Drop(dead.segment)));
+        assert_eq!(plan(&[hot], true, true, false), Some(SegmentWork::Freeze(hot.segment)));
+        assert_eq!(plan(&[hot], true, false, false), None);
         let dying = status(3, false, 65_536, 60_000);
-        assert_eq!(plan(&[dying], true, false), None);
-        assert_eq!(plan(&[dying], true, true), Some(SegmentWork::Freeze(dying.segment)));
+        assert_eq!(plan(&[dying], true, true, false), None);
+        assert_eq!(plan(&[dying], true, true, true), Some(SegmentWork::Freeze(dying.segment)));
     }
 
     /// What the soak met: the heaps were looked at after the catalogs, and a table that was committed in between was dropped.
@@ -201,10 +269,10 @@ mod tests {
 
     #[test]
     fn a_frozen_segment_is_rewritten_when_half_of_it_is_garbage() {
-        assert_eq!(plan(&[status(1, true, 60_000, 20_000)], true, false), None);
+        assert_eq!(plan(&[status(1, true, 60_000, 20_000)], true, true, false), None);
         let sparse = status(1, true, 60_000, 30_000);
-        assert_eq!(plan(&[sparse], true, false), Some(SegmentWork::Freeze(sparse.segment)));
+        assert_eq!(plan(&[sparse], true, true, false), Some(SegmentWork::Freeze(sparse.segment)));
         let open = SegmentStatus { sealed: false, ..sparse };
-        assert_eq!(plan(&[open], true, true), None);
+        assert_eq!(plan(&[open], true, true, true), None);
     }
 }

@@ -10,6 +10,7 @@
 //! | `savepoint` | going back within a transaction |
 //! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
 //! | `index_build` | CREATE INDEX |
+//! | `relocate` | moving rows out of nearly empty segments |
 
 mod bulk;
 mod index_build;
@@ -17,6 +18,7 @@ mod index_scan;
 mod key_sorter;
 mod keys;
 mod read_set;
+mod relocate;
 mod row;
 mod savepoint;
 mod shared;
@@ -27,6 +29,7 @@ pub use bulk::{BulkLoad, BulkSizes, BulkWriter, MIN_ROWS as MIN_BULK_ROWS, Seale
 pub use index_scan::IndexScan;
 pub use keys::{MAX_KEY_BYTES, decode_index_key, encode_index_key, index_keys};
 pub use read_set::{ReadPredicate, RowFilter};
+pub use relocate::{Relocated, relocate};
 pub use row::TableRow;
 pub use savepoint::Savepoint;
 pub use shared::Shared;

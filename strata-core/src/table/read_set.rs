@@ -2,7 +2,7 @@
 //!
 //! Each read leaves a *predicate* on its table: all rows; the rows with a key of an index, or between two keys; the rows
 //! that a filter lets through. A read that found nothing leaves one just so. At commit, neither a row that came after the snapshot
-//! nor a row that ended since may match one of them: then the transaction would have read the same at its commit
+//! nor a row that ended since may match one of them (a row that was only moved is neither): then the transaction would have read the same at its commit
 //! timestamp, and transactions are serializable in the order of those (backward validation: Kung and Robinson, "On
 //! Optimistic Methods for Concurrency Control", 1981). Transactions that wrote nothing read a snapshot, which is a
 //! prefix of that order, and are not checked.

@@ -3,16 +3,17 @@
 //! | level | reads | writes |
 //! |---|---|---|
 //! | READ COMMITTED | a new snapshot for each [`view`](Transaction::view) | waits for a row's lock, then goes on with its newest version |
-//! | REPEATABLE READ | one snapshot, taken at the first view | `SerializationFailure` when the row was changed after the snapshot |
+//! | REPEATABLE READ | one snapshot, taken at the first view | `SerializationFailure` when the row was changed after the snapshot, rather than moved |
 //! | SERIALIZABLE | one snapshot | as above; at commit `ReadConflict` when a row that a read depends on came or ended since |
 //!
 //! Methods that may have to wait for another transaction are `async`, without a runtime: await them on any
 //! executor, or use [`block_on`](crate::txn::block_on). Dropping a transaction rolls it back.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::keys::{encode_index_key, index_keys};
 use super::read_set::{ReadCheck, ReadPredicate, ReadSet};
@@ -61,6 +62,8 @@ pub struct Transaction {
     isolation: Isolation,
     snapshot: RwLock<Option<Snapshot>>,
     pub(super) writes: Arc<RwLock<WriteSet>>,
+    /// Rows that are locked in another place than the one that the snapshot shows.
+    moved: Mutex<BTreeMap<(HeapId, RowId), RowId>>,
     /// What was read, where the level is SERIALIZABLE.
     reads: Option<Arc<ReadSet>>,
     pub(super) ddl: Option<PrivateCatalog>,
@@ -81,7 +84,19 @@ impl Transaction {
         let id = shared.next_txn();
         let reads = (isolation == Isolation::Serializable).then(Arc::default);
         let (snapshot, timeline) = (RwLock::new(None), Timeline::default());
-        Ok(Self { shared, id, isolation, snapshot, writes, reads, ddl: None, timeline, finished: false })
+        let moved = Mutex::default();
+        Ok(Self {
+            shared,
+            id,
+            isolation,
+            snapshot,
+            writes,
+            moved,
+            reads,
+            ddl: None,
+            timeline,
+            finished: false,
+        })
     }
 
     /// Its number in this process.
@@ -179,19 +194,39 @@ impl Transaction {
                 self.claim_key(table, index, values, &keys).await?;
             }
         }
+        let target = self.place_of(table.heap, row);
         let mut writes = self.writes.write();
         let before = writes.position();
         let successor = writes.insert(table.heap, bytes, keys)?;
         // A new version without the mark of the old one would be a second row.
-        let marked =
-            writes.mark(table.heap, row, Some(successor)).inspect_err(|_| writes.rollback_to(before));
+        let marked = end_row(&mut writes, table.heap, (row, target), Some(successor))
+            .inspect_err(|_| writes.rollback_to(before));
         marked.map(|()| successor)
     }
 
     /// Deletes a row, which must be locked or own.
     pub fn delete(&self, view: &TableView, row: RowId) -> Result<()> {
         self.check_own(view, row)?;
-        self.writes.write().mark(view.def().heap, row, None)
+        let target = self.place_of(view.def().heap, row);
+        end_row(&mut self.writes.write(), view.def().heap, (row, target), None)
+    }
+
+    /// Where a row that the transaction has locked is, if maintenance has moved it.
+    fn place_of(&self, heap: HeapId, row: RowId) -> RowId {
+        self.moved.lock().get(&(heap, row)).copied().unwrap_or(row)
+    }
+
+    /// Ends a row, which must be locked and live, and writes it as it is to the end of the heap; returns its size in bytes.
+    pub(super) fn move_row(&self, view: &TableView, row: RowId) -> Result<usize> {
+        let table = view.def();
+        let values = view.row(row)?.to_datums(&table.schema)?;
+        let mut bytes = Vec::new();
+        encode_row(&table.schema, &values, &mut bytes)?;
+        let size_bytes = bytes.len();
+        let mut writes = self.writes.write();
+        let successor = writes.insert(table.heap, bytes.into(), index_keys(table, &values)?)?;
+        writes.move_row(table.heap, row, successor)?;
+        Ok(size_bytes)
     }
 
     /// A provisional RowId must be a row of the write set: those of an uncommitted bulk load are not.
@@ -204,7 +239,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Locks a row that `view` shows, waiting for whoever holds it, and tells what it has become meanwhile.
+    /// Locks a row that `view` shows, waiting for whoever holds it, and tells what it has become meanwhile. A row that
+    /// maintenance has only moved is locked where it is now, and goes on being named as the view shows it.
     ///
     /// # Errors
     /// `SerializationFailure` where the level is above READ COMMITTED and the row was changed after the snapshot;
@@ -213,21 +249,30 @@ impl Transaction {
         if row.is_provisional() {
             return Ok(Locked::Current);
         }
-        let (heap, mut current) = (view.def().heap, row);
+        let (heap, mut current, mut changed) = (view.def().heap, row, false);
         loop {
-            if let Some(successor) = self.acquire_row(heap, current, mode).await? {
-                if self.isolation != Isolation::ReadCommitted {
-                    return Err(Error::SerializationFailure);
-                }
-                current = successor;
+            // Who waited for a row that was replaced meanwhile holds what replaced it.
+            let locked = self.acquire_row(heap, current, mode).await?.unwrap_or(current);
+            while current != locked {
+                let mark = view.heap().mark(current)?;
+                let next = mark.and_then(|mark| mark.successor);
+                changed |= next.is_none() || mark.is_some_and(|mark| !mark.moved);
+                current = next.unwrap_or(locked);
             }
             // After a failure the locks of commits whose fate is unknown are free: what they left is not to be seen.
             self.shared.store.check_writable()?;
-            match view.heap().mark(current)? {
-                None if current == row => return Ok(Locked::Current),
-                None => return Ok(Locked::Moved(current)),
-                Some(_) if self.isolation != Isolation::ReadCommitted => {
-                    return Err(Error::SerializationFailure);
+            let mark = view.heap().mark(current)?;
+            changed |= mark.is_some_and(|mark| !mark.moved);
+            if changed && self.isolation != Isolation::ReadCommitted {
+                return Err(Error::SerializationFailure);
+            }
+            match mark {
+                None if changed => return Ok(Locked::Moved(current)),
+                None => {
+                    if current != row {
+                        self.moved.lock().insert((heap, row), current);
+                    }
+                    return Ok(Locked::Current);
                 }
                 Some(mark) => match mark.successor {
                     Some(successor) => current = successor,
@@ -448,6 +493,20 @@ impl Drop for Transaction {
         }
         self.writes.read().discard_loads();
         self.shared.store.locks.release_all(self.id);
+    }
+}
+
+/// Ends a row that the snapshot shows in the first place and that is in the second.
+fn end_row(
+    writes: &mut WriteSet,
+    heap: HeapId,
+    (seen, row): (RowId, RowId),
+    successor: Option<RowId>,
+) -> Result<()> {
+    if seen == row {
+        writes.mark(heap, row, successor)
+    } else {
+        writes.mark_moved(heap, seen, row, successor)
     }
 }
 

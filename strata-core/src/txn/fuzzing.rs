@@ -24,11 +24,11 @@ pub(crate) fn record(data: &[u8]) {
                 "a run is of one segment: {run:?}"
             );
         }
-        let named = marks.iter().filter_map(|(_, successor)| *successor);
+        let named = marks.iter().filter_map(|(_, successor, _)| *successor);
         for ordinal in named.chain(entries.iter().map(|(_, ordinal, _)| *ordinal)) {
             assert!(row_of_ordinal(runs, ordinal).is_some(), "row {ordinal} of {rows:?}");
         }
-        assert!(marks.iter().all(|(row, _)| !row.is_provisional()));
+        assert!(marks.iter().all(|(row, ..)| !row.is_provisional()));
     }
     for (load, base) in body.loads().iter().zip(&placement.row_bases) {
         assert_eq!(load.rows, load.blocks.iter().map(|(_, slots)| u64::from(*slots)).sum::<u64>());

@@ -12,8 +12,13 @@ use crate::heap::RowRun;
 use crate::ids::{HeapId, IndexId, LoadId, RowId, SLOTS_PER_SEGMENT, Timestamp};
 use crate::manifest::SsTableMeta;
 
-const FORMAT: u8 = 1;
+/// The newest format of a record.
+pub(super) const FORMAT: u8 = 2;
+/// The first format that tells moved rows from changed ones.
+const MOVED_FORMAT: u8 = 2;
 const NO_SUCCESSOR: u64 = u64::MAX;
+/// Of the ordinal of a successor: the row was moved.
+const MOVED: u64 = 1 << 63;
 
 /// One heap's part of a record's body.
 #[derive(Clone, Debug)]
@@ -99,9 +104,10 @@ impl RecordBody {
             section.row_bytes += row.bytes.len() as u64;
         }
         section.rows_at = start..out.len();
-        for (row, successor) in writes.final_marks() {
+        for (row, successor, moved) in writes.final_marks() {
             put_u64(out, row.get());
-            put_u64(out, successor.map_or(NO_SUCCESSOR, |ordinal| renumbered[ordinal as usize]));
+            let successor = successor.map_or(NO_SUCCESSOR, |ordinal| renumbered[ordinal as usize]);
+            put_u64(out, if moved { successor | MOVED } else { successor });
             section.marks += 1;
         }
         section.marks_at = section.rows_at.end..out.len();
@@ -153,6 +159,11 @@ impl RecordBody {
         self.bytes.len()
     }
 
+    /// The format of a record, if that is newer than this program knows.
+    pub(super) fn newer_format(bytes: &[u8]) -> Option<u8> {
+        bytes.first().copied().filter(|format| *format > FORMAT)
+    }
+
     /// Reads a record back. Its checksum was verified, so damage means that a program wrote it wrongly.
     pub(crate) fn decode(mut bytes: Vec<u8>) -> Decoded<(Self, Placement)> {
         let short = || Damage::at(0, "a record is shorter than its trailer says");
@@ -162,13 +173,13 @@ impl RecordBody {
         let (body, trailer) = rest.split_at(body_end);
         let mut fields = Cursor::new(body);
         let format = fields.u8()?;
-        if format != FORMAT {
+        if !(1..=FORMAT).contains(&format) {
             return Err(Damage::at(0, format!("records of format {format} are not known")));
         }
         let section_count = fields.u32()?;
         let mut sections = Vec::new();
         for _ in 0..section_count {
-            sections.push(take_section(&mut fields)?);
+            sections.push(take_section(&mut fields, format)?);
         }
         let load_count = fields.u32()?;
         let mut loads = Vec::new();
@@ -200,16 +211,19 @@ impl RecordBody {
         (0..section.rows).map_while(move |_| fields.sized().ok())
     }
 
-    /// A section's marks: the row that ends, and the ordinal of the one that replaces it.
+    /// A section's marks: the row that ends, the ordinal of the one that replaces it, and whether it was only moved.
     pub fn marks<'a>(
         &'a self,
         section: &HeapSection,
-    ) -> impl Iterator<Item = (RowId, Option<u64>)> + use<'a> {
+    ) -> impl Iterator<Item = (RowId, Option<u64>, bool)> + use<'a> {
         let mut fields = Cursor::new(&self.bytes[section.marks_at.clone()]);
         (0..section.marks).map_while(move |_| {
             let row = RowId::new(fields.u64().ok()?);
             let successor = fields.u64().ok()?;
-            Some((row, (successor != NO_SUCCESSOR).then_some(successor)))
+            match successor {
+                NO_SUCCESSOR => Some((row, None, false)),
+                ordinal => Some((row, Some(ordinal & !MOVED), ordinal & MOVED != 0)),
+            }
         })
     }
 
@@ -236,7 +250,7 @@ pub fn row_of_ordinal(runs: &[RowRun], mut ordinal: u64) -> Option<RowId> {
     None
 }
 
-fn take_section(fields: &mut Cursor<'_>) -> Decoded<HeapSection> {
+fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
     let heap = HeapId::new(fields.u32()?);
     let (rows, marks, entries) = (fields.u32()?, fields.u32()?, fields.u32()?);
     let rows_start = fields.offset();
@@ -246,9 +260,12 @@ fn take_section(fields: &mut Cursor<'_>) -> Decoded<HeapSection> {
     }
     let marks_start = fields.offset();
     for _ in 0..marks {
-        let (row, successor) = (RowId::new(fields.u64()?), fields.u64()?);
+        let (row, mut successor) = (RowId::new(fields.u64()?), fields.u64()?);
         if row.is_provisional() {
             return Err(Damage::at(fields.offset(), format!("a mark on row {row}, which no heap has")));
+        }
+        if successor != NO_SUCCESSOR && format >= MOVED_FORMAT {
+            successor &= !MOVED;
         }
         if successor != NO_SUCCESSOR && successor >= u64::from(rows) {
             return Err(Damage::at(fields.offset(), format!("successor {successor} of {rows} rows")));
@@ -371,56 +388,4 @@ fn take_load(fields: &mut Cursor<'_>) -> Decoded<BulkPart> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One heap with a row and a mark, and a load of one block.
-    fn record(run: RowRun, marked: RowId, block_slots: u32, base: RowId) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
-        put_u32(&mut bytes, 1);
-        for field in [7, 1, 1, 0] {
-            put_u32(&mut bytes, field);
-        }
-        put_sized(&mut bytes, b"row");
-        put_u64(&mut bytes, marked.get());
-        put_u64(&mut bytes, NO_SUCCESSOR);
-        put_u32(&mut bytes, 1);
-        let block = crate::ids::BlockId::from_extent(5, 1).expect("fits");
-        put_load(
-            &mut bytes,
-            &BulkPart::new(LoadId::new(3), HeapId::new(7), vec![(block, block_slots)], Vec::new(), false),
-        );
-        let loads = Vec::new();
-        let mut body = RecordBody { bytes, sections: Vec::new(), loads };
-        let placement =
-            Placement { timestamp: Timestamp::new(9), runs: vec![vec![run]], row_bases: vec![base] };
-        body.finish(&placement).to_vec()
-    }
-
-    fn run(first: u64, rows: u32) -> RowRun {
-        RowRun { first: RowId::new(first), rows }
-    }
-
-    #[test]
-    fn a_record_that_names_rows_that_cannot_be_is_refused() {
-        let (row, base) = (RowId::new(4), RowId::new(5 << 16));
-        let good = record(run(65_535, 1), row, 65_536, base);
-        assert!(RecordBody::decode(good).is_ok());
-        let refused = |bytes: Vec<u8>| RecordBody::decode(bytes).err().map(|damage| damage.detail);
-        for (bytes, detail) in [
-            (record(run(u64::MAX, 1), row, 1, base), "a run"),
-            (record(run(4, 1), RowId::provisional(4), 1, base), "a mark"),
-            (record(run(4, 1), row, 65_537, base), "a block of 65537 slots"),
-            (record(run(4, 1), row, 1, base.next()), "a load"),
-            (record(run(4, 1), row, 1, RowId::provisional(0)), "a load"),
-        ] {
-            let found = refused(bytes);
-            assert!(found.as_ref().is_some_and(|found| found.starts_with(detail)), "{detail}: {found:?}");
-        }
-        // Two runs of a section that has one row.
-        let mut long = record(run(65_535, 1), row, 1, base);
-        let rows_at = long.len() - 8 - 8 - 4;
-        long[rows_at..rows_at + 4].copy_from_slice(&2_u32.to_le_bytes());
-        assert!(refused(long).is_some());
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ use super::ticket::{CommitOutcome, CommitTicket};
 use super::write_set::{BulkPart, WriteSet};
 use crate::cache::PageCache;
 use crate::error::{Error, Result};
-use crate::heap::{Heap, Prepared};
+use crate::heap::{Heap, Prepared, Successor};
 use crate::ids::{HeapId, IndexId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
 use crate::journal::Journal;
 use crate::lsm::{IndexEntry, IndexTree};
@@ -243,7 +243,7 @@ impl Store {
         let (mut entries, mut key_bytes) = (0, 0);
         for section in body.sections() {
             let heap = self.heaps.get_or_create(section.heap);
-            let marked: Vec<RowId> = body.marks(section).map(|(row, _)| row).collect();
+            let marked: Vec<RowId> = body.marks(section).map(|(row, ..)| row).collect();
             let row_bytes = usize::try_from(section.row_bytes)
                 .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
             heaps.push(heap.prepare(section.rows as usize, row_bytes, &marked)?);
@@ -336,10 +336,10 @@ impl Store {
         }
         for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
             let heap = self.heaps.get_or_create(part.heap);
-            let marks: Vec<(RowId, Option<RowId>)> = body
-                .marks(part)
-                .map(|(row, successor)| (row, successor.and_then(|ordinal| row_of_ordinal(runs, ordinal))))
-                .collect();
+            let successor_of =
+                |ordinal: Option<u64>, moved| Some(Successor { row: row_of_ordinal(runs, ordinal?)?, moved });
+            let marks: Vec<(RowId, Option<Successor>)> =
+                body.marks(part).map(|(row, ordinal, moved)| (row, successor_of(ordinal, moved))).collect();
             heap.apply_marks(placement.timestamp, &marks, prepared);
         }
         for (heap, delta) in deltas {

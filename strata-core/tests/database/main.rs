@@ -3,7 +3,9 @@
 mod common;
 mod dropped;
 mod durability;
+mod gate;
 mod loads_and_maintenance;
+mod moves;
 mod savepoints;
 mod serializable;
 mod small_memory;

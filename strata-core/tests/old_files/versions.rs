@@ -4,6 +4,7 @@ use std::ops::Bound::Unbounded;
 use std::path::{Path, PathBuf};
 
 use strata_core::block::BlockKind;
+use strata_core::heap::MARKS_FORMAT;
 use strata_core::manifest::{Manifest, SegmentImage};
 use strata_core::vfs::MemVfs;
 use strata_core::{Error, Result};
@@ -11,9 +12,9 @@ use strata_core::{Error, Result};
 use crate::files::{DIR, Files, files_of, fixture, system_of};
 use crate::v1::open;
 
-/// Adds one to a number of two bytes in a header of 64, and mends the header's checksum.
-fn make_newer(header: &mut [u8], at: usize) {
-    let number = u16::from_le_bytes([header[at], header[at + 1]]) + 1;
+/// Makes a number of two bytes in a header of 64 one more than the newest there is, and mends the header's checksum.
+fn make_newer(header: &mut [u8], at: usize, newest: u16) {
+    let number = newest + 1;
     header[at..at + 2].copy_from_slice(&number.to_le_bytes());
     let checksum = crc32fast::hash(&header[..60]);
     header[60..64].copy_from_slice(&checksum.to_le_bytes());
@@ -37,11 +38,12 @@ fn read(vfs: std::sync::Arc<MemVfs>) -> Result<()> {
     Ok(())
 }
 
-fn assert_refused(files: &Files, what: &str) {
+fn assert_refused(files: &Files, newest: u16, what: &str) {
     let error = read(system_of(files)).expect_err(what);
     assert!(matches!(error, Error::UnsupportedFormat { .. }), "{what}: {error}");
     let says = error.to_string();
-    for part in ["has format version 2", "a newer Strata wrote it", "Open the database with that version"] {
+    let version = format!("has format version {}", newest + 1);
+    for part in [&version, "a newer Strata wrote it", "Open the database with that version"] {
         assert!(says.contains(part), "{what}: {says}");
     }
 }
@@ -54,9 +56,9 @@ fn named(files: &Files, part: &str) -> Vec<PathBuf> {
 fn a_newer_manifest_is_refused_and_left_alone() {
     let mut files = fixture("v1");
     for name in named(&files, "MANIFEST-") {
-        make_newer(&mut files.get_mut(&name).expect("is there")[..64], 8);
+        make_newer(&mut files.get_mut(&name).expect("is there")[..64], 8, 1);
     }
-    assert_refused(&files, "the manifest");
+    assert_refused(&files, 1, "the manifest");
     let vfs = system_of(&files);
     open(vfs.clone()).err().expect("is refused");
     let mut after = files_of(&vfs);
@@ -71,8 +73,8 @@ fn a_newer_journal_is_refused_and_left_alone() {
     let names = named(&fixture, ".journal");
     for name in &names {
         let mut files = fixture.clone();
-        make_newer(&mut files.get_mut(name).expect("is there")[..64], 8);
-        assert_refused(&files, &name.display().to_string());
+        make_newer(&mut files.get_mut(name).expect("is there")[..64], 8, 1);
+        assert_refused(&files, 1, &name.display().to_string());
         let vfs = system_of(&files);
         open(vfs.clone()).err().expect("is refused");
         let after = files_of(&vfs);
@@ -95,13 +97,14 @@ fn a_newer_block_of_any_kind_is_refused() {
     }
     for kind in [BlockKind::RowPage, BlockKind::ColumnBlock, BlockKind::Marks, BlockKind::SsTable] {
         for (what, at) in [("header", 4), ("contents", 8)] {
+            let newest = if (kind, what) == (BlockKind::Marks, "contents") { MARKS_FORMAT } else { 1 };
             let mut files = fixture.clone();
             let bytes = files.get_mut(Path::new("blocks.strata")).expect("is there");
             for (block, _) in blocks.iter().filter(|(_, other)| *other == kind) {
                 let start = usize::try_from(block.offset_bytes()).expect("small");
-                make_newer(&mut bytes[start..start + 64], at);
+                make_newer(&mut bytes[start..start + 64], at, newest);
             }
-            assert_refused(&files, &format!("{kind:?}, its {what}"));
+            assert_refused(&files, newest, &format!("{kind:?}, its {what}"));
         }
     }
 }

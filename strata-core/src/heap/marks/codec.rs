@@ -1,21 +1,23 @@
-//! The payload of a marks block, format 1. Byte table: `docs/format/marks.md`.
+//! The payload of a marks block, format 2. Byte table: `docs/format/marks.md`.
 //!
 //! Dead slots stand as a bitmap, or as runs where that is shorter. The groups that live snapshots still told apart follow,
 //! oldest first. Everything is verified before it is used.
 
+use super::Successor;
 use crate::codec::{Cursor, Damage, Decoded};
 use crate::error::{Error, Result};
-use crate::ids::{BlockId, HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
+use crate::ids::{BlockId, HeapId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
 
 /// The newest format version of the payload.
-pub const MARKS_FORMAT: u16 = 1;
+pub const MARKS_FORMAT: u16 = 2;
+/// The first format that tells moved rows from changed ones.
+const MOVED_FORMAT: u16 = 2;
 /// Words of 64 slots in a segment.
 pub(in crate::heap) const WORDS: usize = (SLOTS_PER_SEGMENT / 64) as usize;
 
 const FORM_BITMAP: u8 = 0;
 const FORM_RUNS: u8 = 1;
 const HEADER_BYTES: usize = 32;
-const NO_SUCCESSOR: u64 = u64::MAX;
 
 /// Slots that ended with one commit, ascending, each with what replaced it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct MarkGroup {
     /// The commit.
     pub end_ts: Timestamp,
     /// The slots.
-    pub marks: Vec<(u16, Option<RowId>)>,
+    pub marks: Vec<(u16, Option<Successor>)>,
 }
 
 /// The delete marks of a segment at one moment, as a block holds them.
@@ -73,18 +75,18 @@ impl MarksImage {
             out.extend(count(group.marks.len()));
             out.extend(group.marks.iter().flat_map(|(slot, _)| slot.to_le_bytes()));
             for (_, successor) in &group.marks {
-                out.extend(successor.map_or(NO_SUCCESSOR, RowId::get).to_le_bytes());
+                out.extend(Successor::to_raw(*successor).to_le_bytes());
             }
         }
         out
     }
 
-    /// Reads a payload back.
+    /// Reads a payload of this format back.
     ///
     /// # Errors
     /// `CorruptBlock` naming `block` and the offset of what is wrong.
-    pub fn decode(block: BlockId, payload: &[u8]) -> Result<Self> {
-        let mut reader = Reader { fields: Cursor::new(payload) };
+    pub fn decode(block: BlockId, format: u16, payload: &[u8]) -> Result<Self> {
+        let mut reader = Reader { fields: Cursor::new(payload), format };
         reader.image().map_err(|Damage { offset, detail }| Error::CorruptBlock {
             block,
             offset: offset as u64,
@@ -124,6 +126,7 @@ fn count(count: usize) -> [u8; 4] {
 
 struct Reader<'a> {
     fields: Cursor<'a>,
+    format: u16,
 }
 
 impl Reader<'_> {
@@ -198,8 +201,11 @@ impl Reader<'_> {
         }
         let mut marks = Vec::with_capacity(slots.len());
         for slot in slots {
-            let successor = self.fields.u64()?;
-            marks.push((slot, (successor != NO_SUCCESSOR).then(|| RowId::new(successor))));
+            let successor = Successor::from_raw(self.fields.u64()?);
+            if self.format < MOVED_FORMAT && successor.is_some_and(|successor| successor.moved) {
+                return self.damage("a moved row in a format that has none".to_owned());
+            }
+            marks.push((slot, successor));
         }
         Ok(MarkGroup { end_ts, marks })
     }
@@ -208,6 +214,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::RowId;
 
     fn image(slots: impl IntoIterator<Item = u16>, groups: Vec<MarkGroup>) -> MarksImage {
         let mut dead = vec![0; WORDS];
@@ -219,7 +226,7 @@ mod tests {
     }
 
     fn few() -> MarksImage {
-        let marks = vec![(65_535, None), (65_534, Some(RowId::new(0x77)))].into_iter().rev().collect();
+        let marks = vec![(65_535, None), (65_534, Some(RowId::new(0x77).into()))].into_iter().rev().collect();
         image([1, 2, 3, 70, 65_534, 65_535], vec![MarkGroup { end_ts: Timestamp::new(10), marks }])
     }
 
@@ -237,7 +244,20 @@ mod tests {
             0x77, 0, 0, 0, 0, 0, 0, 0,  0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
         ];
         assert_eq!(few().encode(), golden);
-        assert_eq!(MarksImage::decode(block(), &golden).expect("valid"), few());
+        assert_eq!(MarksImage::decode(block(), MARKS_FORMAT, &golden).expect("valid"), few());
+    }
+
+    #[test]
+    fn a_moved_row_is_told_from_a_changed_one() {
+        let moved = Successor { row: RowId::new(0x77), moved: true };
+        let group = MarkGroup { end_ts: Timestamp::new(10), marks: vec![(3, Some(moved)), (4, None)] };
+        let image = image([3, 4], vec![group]);
+        let bytes = image.encode();
+        let successors = [0x77, 0, 0, 0, 0, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+        assert_eq!(bytes[bytes.len() - 16..], successors);
+        assert_eq!(MarksImage::decode(block(), MARKS_FORMAT, &bytes).expect("valid"), image);
+        assert!(MarksImage::decode(block(), 1, &bytes).is_err(), "format 1 has no moved rows");
+        assert_eq!(MarksImage::decode(block(), 1, &few().encode()).expect("valid"), few());
     }
 
     #[test]
@@ -247,29 +267,29 @@ mod tests {
         assert_eq!(bytes.len(), 32 + 8_192);
         assert_eq!((bytes[4], &bytes[24..32]), (0, &[0, 0x80, 0, 0, 0, 0, 0, 0][..]));
         assert!(bytes[32..].iter().all(|byte| *byte == 0x55));
-        assert_eq!(MarksImage::decode(block(), &bytes).expect("valid"), many);
+        assert_eq!(MarksImage::decode(block(), MARKS_FORMAT, &bytes).expect("valid"), many);
         let all = image(0..=65_535, Vec::new());
         assert_eq!(all.encode().len(), 32 + 4 + 4);
-        assert_eq!(MarksImage::decode(block(), &all.encode()).expect("valid"), all);
+        assert_eq!(MarksImage::decode(block(), MARKS_FORMAT, &all.encode()).expect("valid"), all);
     }
 
     #[test]
     fn damage_is_refused() {
         let good = few().encode();
         for length in 0..good.len() {
-            assert!(MarksImage::decode(block(), &good[..length]).is_err(), "cut at {length}");
+            assert!(MarksImage::decode(block(), MARKS_FORMAT, &good[..length]).is_err(), "cut at {length}");
         }
         for (at, byte) in [(4, 2), (24, 7), (28, 2), (32, 4), (36, 4), (48, 0), (57, 9), (60, 0xFF), (63, 0)]
         {
             let mut bad = good.clone();
             bad[at] = byte;
-            let outcome = MarksImage::decode(block(), &bad);
+            let outcome = MarksImage::decode(block(), MARKS_FORMAT, &bad);
             if at == 48 {
                 assert!(outcome.is_err(), "a group of commit 0");
             } else {
                 assert!(matches!(outcome, Err(Error::CorruptBlock { .. })), "byte {at}");
             }
         }
-        assert!(MarksImage::decode(block(), &[good, vec![0]].concat()).is_err(), "more bytes");
+        assert!(MarksImage::decode(block(), MARKS_FORMAT, &[good, vec![0]].concat()).is_err(), "more bytes");
     }
 }

@@ -14,6 +14,7 @@
 //! is resident, on the pool's account. The commit section finds it loaded by `Heap::prepare`.
 
 pub mod codec;
+mod successor;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,6 +31,7 @@ use crate::memory::Reservation;
 
 pub use codec::{MARKS_FORMAT, MarkGroup, MarksImage};
 pub(super) use codec::{WORDS, set_slots};
+pub use successor::Successor;
 
 /// The end of a row version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,16 +39,24 @@ pub struct Mark {
     /// The commit that ended it. Where all snapshots have long seen it ended, a later commit that all see too, or 0 if
     /// its segment is gone.
     pub end_ts: Timestamp,
-    /// The version that replaced it, if it was an UPDATE and the mark is recent enough to matter to a snapshot.
+    /// The version that replaced it, if there is one and the mark is recent enough to matter to a snapshot.
     pub successor: Option<RowId>,
+    /// Whether the row was moved: the successor is the same in another place. Else it was changed.
+    pub moved: bool,
 }
 
 /// One mark of a group.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// `RowId::MAX` for none.
-    successor: RowId,
+    /// See [`Successor::to_raw`].
+    successor: u64,
     slot: u16,
+}
+
+impl Entry {
+    fn successor(&self) -> Option<Successor> {
+        Successor::from_raw(self.successor)
+    }
 }
 
 type Group = Box<[Entry]>;
@@ -128,7 +138,7 @@ impl Marks {
         };
         let id = block.id();
         let (info, payload) = env.cache.store().read_all(id, BlockKind::Marks)?;
-        if info.format != MARKS_FORMAT {
+        if !(1..=MARKS_FORMAT).contains(&info.format) {
             let what = "a marks block".to_owned();
             return Err(Error::UnsupportedFormat {
                 what,
@@ -136,7 +146,7 @@ impl Marks {
                 supported: MARKS_FORMAT.into(),
             });
         }
-        let image = MarksImage::decode(id, &payload)?;
+        let image = MarksImage::decode(id, info.format, &payload)?;
         if (image.heap, image.segment) != (self.heap, self.segment) || image.dead_count() != stored.dead {
             let found = format!("heap {} segment {} dead {}", image.heap, image.segment, image.dead_count());
             let detail = format!(
@@ -183,7 +193,7 @@ impl Marks {
     pub(super) fn apply(
         &self,
         end_ts: Timestamp,
-        marks: &[(RowId, Option<RowId>)],
+        marks: &[(RowId, Option<Successor>)],
         memory: impl FnOnce(usize) -> Option<Reservation>,
     ) -> u32 {
         debug_assert!(self.is_loaded(), "rule 5: marks are loaded before they are applied");
@@ -259,11 +269,15 @@ impl Marks {
         }
         for group in self.groups.iter() {
             if let Some(entry) = find(&group.value, slot) {
-                let successor = (entry.successor != RowId::MAX).then_some(entry.successor);
-                return Some(Mark { end_ts: group.at, successor });
+                let successor = entry.successor();
+                return Some(Mark {
+                    end_ts: group.at,
+                    successor: successor.map(|successor| successor.row),
+                    moved: successor.is_some_and(|successor| successor.moved),
+                });
             }
         }
-        Some(Mark { end_ts: self.floor(), successor: None })
+        Some(Mark { end_ts: self.floor(), successor: None, moved: false })
     }
 
     fn floor(&self) -> Timestamp {
@@ -279,10 +293,14 @@ impl Marks {
     }
 
     /// Each mark later than `after` that still has its group.
-    pub(super) fn later_than(&self, after: Timestamp, mut visit: impl FnMut(u16, Timestamp)) {
+    pub(super) fn later_than(
+        &self,
+        after: Timestamp,
+        mut visit: impl FnMut(u16, Timestamp, Option<Successor>),
+    ) {
         for group in self.groups.iter().take_while(|group| group.at > after) {
             for entry in &group.value {
-                visit(entry.slot, group.at);
+                visit(entry.slot, group.at, entry.successor());
             }
         }
     }
@@ -364,8 +382,7 @@ impl Marks {
         let mut groups = Vec::new();
         for group in self.groups.iter() {
             let kept = group.value.iter().filter(|entry| is_dead(entry.slot));
-            let successor = |entry: &Entry| (entry.successor != RowId::MAX).then_some(entry.successor);
-            let marks: Vec<_> = kept.map(|entry| (entry.slot, successor(entry))).collect();
+            let marks: Vec<_> = kept.map(|entry| (entry.slot, entry.successor())).collect();
             if !marks.is_empty() {
                 groups.push(MarkGroup { end_ts: group.at, marks });
             }
@@ -392,8 +409,8 @@ fn bit(slot: u16) -> u64 {
     1 << (slot % 64)
 }
 
-fn entry(slot: u16, successor: Option<RowId>) -> Entry {
-    Entry { slot, successor: successor.unwrap_or(RowId::MAX) }
+fn entry(slot: u16, successor: Option<Successor>) -> Entry {
+    Entry { slot, successor: Successor::to_raw(successor) }
 }
 
 fn find(group: &Group, slot: u16) -> Option<&Entry> {

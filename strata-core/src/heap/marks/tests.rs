@@ -17,7 +17,7 @@ fn ts(raw: u64) -> Timestamp {
 
 fn apply(marks: &Marks, env: &HeapEnv, end: u64, slots: &[u16]) -> u32 {
     let pairs: Vec<_> =
-        slots.iter().map(|slot| (RowId::new(u64::from(*slot)), Some(RowId::new(end)))).collect();
+        slots.iter().map(|slot| (RowId::new(u64::from(*slot)), Some(RowId::new(end).into()))).collect();
     let reserve = |bytes| env.pool.try_reserve("test", bytes);
     marks.apply(ts(end), &pairs, reserve)
 }
@@ -46,7 +46,7 @@ fn a_snapshot_sees_the_marks_up_to_it() {
     assert_eq!(live(&marks, 3), without(&[64, 70]));
     assert_eq!(live(&marks, 5), without(&[64, 70, 71, 191]));
     assert!(!marks.is_ended(71, ts(4)) && marks.is_ended(71, ts(5)));
-    assert_eq!(marks.mark(70), Some(Mark { end_ts: ts(3), successor: Some(RowId::new(3)) }));
+    assert_eq!(marks.mark(70), Some(Mark { end_ts: ts(3), successor: Some(RowId::new(3)), moved: false }));
     assert_eq!((marks.mark(72), marks.dead()), (None, 6));
     assert_eq!(apply(&marks, &env, 7, &[70, 72]), 1, "a mark is set once");
     assert_eq!(marks.mark(70).map(|mark| mark.end_ts), Some(ts(3)));
@@ -67,8 +67,11 @@ fn groups_that_nobody_tells_apart_are_united_and_old_ones_dropped() {
     assert_eq!(seen(&marks), expected);
     let ends: Vec<u64> = marks.groups.iter().map(|group| group.at.get()).collect();
     assert_eq!(ends, [40, 39, 38, 37, 36, 35, 21, 20]);
-    assert_eq!(marks.mark(64 + 14), Some(Mark { end_ts: ts(20), successor: Some(RowId::new(15)) }));
-    assert_eq!(marks.mark(64), Some(Mark { end_ts: ts(10), successor: None }));
+    assert_eq!(
+        marks.mark(64 + 14),
+        Some(Mark { end_ts: ts(20), successor: Some(RowId::new(15)), moved: false })
+    );
+    assert_eq!(marks.mark(64), Some(Mark { end_ts: ts(10), successor: None, moved: false }));
     assert!(env.pool.used() < before);
     marks.prune(&[], ts(40));
     assert!(!marks.has_groups());
@@ -93,7 +96,7 @@ fn what_a_block_holds_is_loaded_when_it_is_needed() {
     let second = Marks::new(HeapId::new(1), SegmentId::new(0), Some(block.clone()), 3);
     assert_eq!((second.dead(), second.is_loaded()), (3, false));
     second.make_ready(&env).expect("reads the block");
-    assert_eq!(second.mark(100), Some(Mark { end_ts: ts(4), successor: Some(RowId::new(4)) }));
+    assert_eq!(second.mark(100), Some(Mark { end_ts: ts(4), successor: Some(RowId::new(4)), moved: false }));
     assert_eq!(live(&second, 5), live(&first, 5));
     assert_eq!(apply(&second, &env, 5, &[110, 120]), 1, "replay of a commit between the groups");
     assert_eq!(second.mark(110).map(|mark| mark.end_ts), Some(ts(5)));

@@ -70,7 +70,8 @@ fn every_snapshot_sees_each_account_once() {
                 let runs = heap.place(&rows.iter().map(|row| row.len() as u32).collect::<Vec<_>>());
                 let new: Vec<RowId> =
                     runs.iter().flat_map(|run| (0..run.rows).map(|n| run.first.offset(n.into()))).collect();
-                let marks = accounts.iter().zip(&new).map(|(account, new)| (current[*account], Some(*new)));
+                let marks =
+                    accounts.iter().zip(&new).map(|(account, new)| (current[*account], Some((*new).into())));
                 let record = Record { ts: ts(at), runs, rows, marks: marks.collect() };
                 apply(&heap, &record, false);
                 published.store(at, Ordering::Release);

@@ -7,7 +7,7 @@ use arrow_array::types::Int64Type;
 
 use super::super::column::Selection;
 use super::super::marks::set_slots;
-use super::super::{Heap, HeapEnv, Horizon, Install, RowRun};
+use super::super::{Heap, HeapEnv, Horizon, Install, RowRun, Successor};
 use crate::block::{BlockStore, MemBlockStore};
 use crate::cache::{CacheOptions, PageCache};
 use crate::ids::{ColumnId, HeapId, RowId, SchemaVersion, SegmentId, Timestamp};
@@ -25,7 +25,7 @@ pub struct Record {
     pub ts: Timestamp,
     pub runs: Vec<RowRun>,
     pub rows: Vec<Vec<u8>>,
-    pub marks: Vec<(RowId, Option<RowId>)>,
+    pub marks: Vec<(RowId, Option<Successor>)>,
 }
 
 pub struct Rig {
@@ -101,7 +101,7 @@ impl Rig {
         let ids: Vec<RowId> =
             runs.iter().flat_map(|run| (0..run.rows).map(|index| run.first.offset(index.into()))).collect();
         assert_eq!(ids.len(), rows.len());
-        let marks = marked.iter().map(|(row, new)| (*row, new.map(|index| ids[index]))).collect();
+        let marks = marked.iter().map(|(row, new)| (*row, new.map(|index| ids[index].into()))).collect();
         let record = Record { ts: ts(self.last().get() + 1), runs, rows, marks };
         apply(&self.heap, &record, false);
         self.journal.push(record);

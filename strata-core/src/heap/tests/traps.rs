@@ -312,7 +312,7 @@ fn a_checkpoint_leaves_out_the_commit_that_is_under_way() {
     let new = vec![rig.encode(10, 100), rig.encode(11, 100)];
     let lengths: Vec<u32> = new.iter().map(|row| row.len() as u32).collect();
     let runs = rig.heap.place(&lengths);
-    let marked = [(rows[2], Some(runs[0].first))];
+    let marked = [(rows[2], Some(runs[0].first.into()))];
     let mut prepared = rig.heap.prepare(2, 300, &[rows[2]]).expect("memory");
     rig.heap.apply_inserts(&runs[0], &mut new.iter().map(Vec::as_slice), &mut prepared);
     rig.heap.apply_marks(ts(2), &marked, &mut prepared);

@@ -28,6 +28,19 @@ impl OwnRow {
 struct OwnMark {
     written_at: u64,
     successor: Option<u64>,
+    /// Whether the successor is the same row in another place.
+    moved: bool,
+    /// As which row the transaction's snapshot shows it, where it was moved since.
+    seen_as: Option<RowId>,
+}
+
+/// The end of a committed row version.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub row: RowId,
+    pub successor: Option<RowId>,
+    pub moved: bool,
+    pub seen_as: Option<RowId>,
 }
 
 /// A change to what was there, to be undone. Rows undo themselves: they are in the order they were written.
@@ -46,6 +59,8 @@ enum Change {
 pub struct HeapWrites {
     rows: Vec<OwnRow>,
     marks: BTreeMap<RowId, OwnMark>,
+    /// Of marks on moved rows: as which row the snapshot shows it, and where it is.
+    moved: BTreeMap<RowId, RowId>,
     keys: BTreeMap<RowKey, Vec<u64>>,
     changes: Vec<(u64, Change)>,
 }
@@ -94,8 +109,9 @@ impl HeapWrites {
         }
     }
 
-    pub(super) fn mark(&mut self, written_at: u64, row: RowId, successor: Option<RowId>) {
-        let successor = successor.map(RowId::provisional_ordinal);
+    pub(super) fn mark(&mut self, written_at: u64, ending: Ending) {
+        let Ending { row, moved, seen_as, .. } = ending;
+        let successor = ending.successor.map(RowId::provisional_ordinal);
         if row.is_provisional() {
             let ordinal = row.provisional_ordinal();
             if let Some(own) = self.rows.get_mut(place_of(ordinal)) {
@@ -104,7 +120,10 @@ impl HeapWrites {
                 self.changes.push((written_at, Change::Removed(ordinal)));
             }
         } else {
-            let before = self.marks.insert(row, OwnMark { written_at, successor });
+            let before = self.marks.insert(row, OwnMark { written_at, successor, moved, seen_as });
+            if let Some(seen) = seen_as {
+                self.moved.insert(seen, row);
+            }
             debug_assert!(before.is_none(), "rule 2: a version ends once");
             self.changes.push((written_at, Change::Marked(row)));
         }
@@ -129,7 +148,9 @@ impl HeapWrites {
     fn undo(&mut self, change: Change) -> usize {
         match change {
             Change::Marked(row) => {
-                self.marks.remove(&row);
+                if let Some(seen) = self.marks.remove(&row).and_then(|mark| mark.seen_as) {
+                    self.moved.remove(&seen);
+                }
                 MARK_BYTES
             }
             Change::Removed(ordinal) => {
@@ -184,16 +205,26 @@ impl HeapWrites {
 
     /// Whether a reader of the writes before `position` sees the committed row as gone.
     pub fn is_marked(&self, row: RowId, position: u64) -> bool {
-        self.marks.get(&row).is_some_and(|mark| mark.written_at < position)
+        let is_gone = |row: &RowId| self.marks.get(row).is_some_and(|mark| mark.written_at < position);
+        is_gone(&row) || self.moved.get(&row).is_some_and(is_gone)
     }
 
-    /// The committed rows in `range` that such a reader sees as gone, ascending.
+    /// The committed rows in `range` that such a reader sees as gone, ascending. A row that was moved since the snapshot is
+    /// among them in both its places, of which the snapshot shows one.
     pub fn marked_in(
         &self,
         range: std::ops::Range<RowId>,
         position: u64,
-    ) -> impl Iterator<Item = RowId> + '_ {
-        self.marks.range(range).filter(move |(_, mark)| mark.written_at < position).map(|(row, _)| *row)
+    ) -> impl Iterator<Item = RowId> + use<> {
+        let marks = self.marks.range(range.clone());
+        let mut rows: Vec<RowId> =
+            marks.filter(|(_, mark)| mark.written_at < position).map(|(row, _)| *row).collect();
+        if !self.moved.is_empty() {
+            rows.extend(self.moved.range(range).map(|(seen, _)| *seen));
+            rows.retain(|row| self.is_marked(*row, position));
+            rows.sort_unstable();
+        }
+        rows.into_iter()
     }
 
     /// How many committed rows such a reader sees as gone.
@@ -214,9 +245,10 @@ impl HeapWrites {
         self.keys.range(range).map(|(key, ordinals)| (key, ordinals.as_slice()))
     }
 
-    /// The committed rows that end with the commit, each with the own row that replaces it in the end.
-    pub fn final_marks(&self) -> impl Iterator<Item = (RowId, Option<u64>)> + '_ {
-        self.marks.iter().map(|(row, mark)| (*row, self.final_successor(mark.successor)))
+    /// The committed rows that end with the commit, each with the own row that replaces it in the end, and whether that is
+    /// the same row in another place.
+    pub fn final_marks(&self) -> impl Iterator<Item = (RowId, Option<u64>, bool)> + '_ {
+        self.marks.iter().map(|(row, mark)| (*row, self.final_successor(mark.successor), mark.moved))
     }
 
     /// The own rows that reach the heap, with their ordinals.

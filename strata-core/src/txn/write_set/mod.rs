@@ -26,6 +26,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use heap_writes::Ending;
 pub use heap_writes::{HeapWrites, OwnRow};
 pub use load::BulkPart;
 
@@ -119,9 +120,29 @@ impl WriteSet {
 
     /// Ends a row version, committed or own. `successor` is the provisional RowId of the version that replaces it.
     pub fn mark(&mut self, heap: HeapId, row: RowId, successor: Option<RowId>) -> Result<()> {
+        self.end(heap, Ending { row, successor, moved: false, seen_as: None })
+    }
+
+    /// As [`mark`](Self::mark), for a committed row that the transaction's snapshot shows as `seen`: it was moved since.
+    pub fn mark_moved(
+        &mut self,
+        heap: HeapId,
+        seen: RowId,
+        row: RowId,
+        successor: Option<RowId>,
+    ) -> Result<()> {
+        self.end(heap, Ending { row, successor, moved: false, seen_as: Some(seen) })
+    }
+
+    /// Ends a committed row version that is the same as its successor, in another place.
+    pub fn move_row(&mut self, heap: HeapId, row: RowId, successor: RowId) -> Result<()> {
+        self.end(heap, Ending { row, successor: Some(successor), moved: true, seen_as: None })
+    }
+
+    fn end(&mut self, heap: HeapId, ending: Ending) -> Result<()> {
         self.memory.grow(heap_writes::MARK_BYTES)?;
         let written_at = self.next_position();
-        self.heaps.entry(heap).or_default().mark(written_at, row, successor);
+        self.heaps.entry(heap).or_default().mark(written_at, ending);
         Ok(())
     }
 

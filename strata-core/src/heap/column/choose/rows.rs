@@ -7,7 +7,7 @@ use super::super::encoding::{Encoding, Form};
 use super::super::runs;
 use super::super::symbols;
 use super::integers::{Codes, dictionary_column};
-use super::{DICTIONARY_ENTRIES, Encoded, constant, constant_column, floats, pages, recurs};
+use super::{DICTIONARY_ENTRIES, Encoded, constant, constant_column, floats, pages, recurs, saves_a_tenth};
 
 /// Bytes of the largest dictionary: it is read whole for one value.
 const DICTIONARY_BYTES: usize = 256 << 10;
@@ -44,7 +44,11 @@ pub(super) fn encode(
         (None, None) => plain_bytes,
     };
     if let Some(CodedRows { coded, content, codes, bytes }) = coded
-        && bytes < expected
+        && match decimals {
+            // As with integers: a look-up for each value.
+            Some(_) => saves_a_tenth(bytes, expected),
+            None => bytes < expected,
+        }
     {
         return dictionary_column(content, &coded, &codes, page_bytes);
     }
