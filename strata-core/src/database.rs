@@ -268,6 +268,7 @@ impl Database {
             journal_bytes: store.journal.end().get() - store.manifest.state().journal_start.get(),
             memtable_bytes: store.tree.memtable_bytes(),
             index_steps: store.tree.steps(),
+            moves: self.inner.maintainer.moves(),
             last_commit: store.snapshots.published(),
             snapshots: store.snapshots.live_count(),
         }
@@ -305,6 +306,8 @@ pub struct DatabaseStats {
     pub memtable_bytes: usize,
     /// Index entries that scans have stepped over since opening.
     pub index_steps: u64,
+    /// Commits of maintenance, which move rows out of nearly empty segments, since opening.
+    pub moves: u64,
     /// The last published commit.
     pub last_commit: Timestamp,
     /// Commits that somebody reads as of.

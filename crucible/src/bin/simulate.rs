@@ -55,9 +55,10 @@ fn main() -> ExitCode {
     }));
     let begun = Instant::now();
     let mut told = begun;
+    let mut moves = 0;
     for done in 0..arguments.seeds {
         if arguments.minutes.is_some_and(|minutes| begun.elapsed().as_secs_f64() > minutes * 60.0) {
-            println!("{done} seeds in {:.0?}: nothing found", begun.elapsed());
+            println!("{done} seeds in {:.0?}, {moves} moves: nothing found", begun.elapsed());
             return ExitCode::SUCCESS;
         }
         let seed = first + done;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
             }
         };
         match simulate::run_seed(seed, arguments.steps, tell) {
-            Ok(_) => {}
+            Ok(run) => moves += run.moves,
             Err(failure) => {
                 println!("seed {seed} failed: {}", failure.what);
                 let shown = match arguments.whole {
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
             println!("{} seeds in {:.0?}", done + 1, begun.elapsed());
         }
     }
-    println!("{} seeds in {:.0?}: nothing found", arguments.seeds, begun.elapsed());
+    println!("{} seeds in {:.0?}, {moves} moves: nothing found", arguments.seeds, begun.elapsed());
     ExitCode::SUCCESS
 }
 

@@ -63,6 +63,7 @@ impl Runner {
             journal_bytes: 1 << 20,
             freeze_idle_segments: true,
             tail_slots: 64,
+            move_share: 3,
         };
         let sizes = Sizes {
             segment_bytes: 8 << 10,

@@ -79,6 +79,20 @@ impl Chance for Always {
     }
 }
 
+impl Cloner {
+    /// How many points there are.
+    fn taken(&self) -> usize {
+        self.points.lock().expect("nobody panics here").len()
+    }
+
+    /// The points from the `from`-th on may have more commits than was known then: those of maintenance.
+    fn may_end_at(&self, from: usize, last: u64) {
+        for point in &mut self.points.lock().expect("nobody panics here")[from..] {
+            point.last = last;
+        }
+    }
+}
+
 impl Watcher for Cloner {
     fn call(&self, files: &MemVfs, what: &str) {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
@@ -112,9 +126,13 @@ pub fn sweep(stride: u64) -> Result<Swept, String> {
     });
     let files = MemVfs::new();
     let vfs = WatchVfs::new(files.clone(), cloner.clone());
-    let mut world = World::watched(&plan.config, files, Arc::new(vfs), progress)?;
+    let mut world = World::watched(&plan.config, files, Arc::new(vfs), progress.clone())?;
     for (number, step) in plan.steps.iter().enumerate() {
+        let begun = cloner.taken();
         world.step(step).map_err(|what| format!("the workload's step {number} {step:?}: {what}"))?;
+        if matches!(step, Step::Maintain | Step::Vacuum) {
+            cloner.may_end_at(begun, progress.last());
+        }
     }
     world.end()?;
     let points = std::mem::take(&mut *cloner.points.lock().expect("nobody panics here"));
@@ -182,6 +200,7 @@ fn config() -> Config {
         journal_bytes: 24 << 10,
         freeze_idle_segments: true,
         tail_slots: 8,
+        move_share: 2,
     };
     let options = Options {
         memory_bytes: 64 << 20,

@@ -28,4 +28,4 @@ mod watch;
 mod world;
 
 pub use crash_points::{Swept, sweep};
-pub use run::{Failure, run_seed, shrink_seed};
+pub use run::{Failure, Run, run_seed, shrink_seed};

@@ -70,9 +70,14 @@ impl Plan {
     pub(super) fn of_seed(seed: u64, count: usize) -> Self {
         let mut random = Random::new(seed);
         // Of its own, so that what was drawn before it was there stays as it was.
-        let blocks = blocks(&mut Random::new(seed.rotate_left(32)));
+        let mut later = Random::new(seed.rotate_left(32));
+        let blocks = blocks(&mut later);
+        let move_share = [2, 3, 5, 16][later.within(0..4) as usize];
         let mut config = config(&mut random);
         config.options.sizes.blocks = blocks;
+        if let Some(thresholds) = &mut config.options.thresholds {
+            thresholds.move_share = move_share;
+        }
         let weights = weights(&mut random);
         let mut steps = Vec::with_capacity(count);
         for table in 0..3 {
@@ -121,6 +126,7 @@ fn config(random: &mut Random) -> Config {
         journal_bytes: one_of(random, &[8 << 10, 64 << 10, 1 << 20]),
         freeze_idle_segments: random.chance(3, 4),
         tail_slots: one_of(random, &[1, 8, 8_192]) as u32,
+        move_share: 16,
     };
     let options = Options {
         memory_bytes: one_of(random, &[16 << 20, 64 << 20, 256 << 20]) as usize,

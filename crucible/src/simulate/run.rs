@@ -8,6 +8,15 @@ use super::plan::Plan;
 use super::shrink::shrink;
 use super::world::World;
 
+/// A run that found nothing.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// One line for each step.
+    pub trace: Vec<String>,
+    /// Commits of maintenance that moved rows out of nearly empty segments.
+    pub moves: u64,
+}
+
 /// A run that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -26,11 +35,11 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a seed for so many steps; the trace, whose lines `tell` gets as they come.
+/// Runs a seed for so many steps. `tell` gets the lines of the trace as they come.
 ///
 /// # Errors
 /// The failure.
-pub fn run_seed(seed: u64, steps: usize, tell: impl FnMut(&str)) -> Result<Vec<String>, Box<Failure>> {
+pub fn run_seed(seed: u64, steps: usize, tell: impl FnMut(&str)) -> Result<Run, Box<Failure>> {
     run(&Plan::of_seed(seed, steps), tell)
 }
 
@@ -45,11 +54,11 @@ pub fn shrink_seed(
 }
 
 /// Runs a plan.
-pub(super) fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Vec<String>, Box<Failure>> {
+pub(super) fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Run, Box<Failure>> {
     let mut trace = vec![format!("{:?}", plan.config)];
     let ended = catch_unwind(AssertUnwindSafe(|| run_traced(plan, &mut trace, &mut tell)));
     match ended.unwrap_or_else(|panic| Err(format!("panic: {}", words(panic.as_ref())))) {
-        Ok(()) => Ok(trace),
+        Ok(moves) => Ok(Run { trace, moves }),
         Err(what) => Err(Box::new(Failure { what, trace })),
     }
 }
@@ -59,7 +68,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }
 
-fn run_traced(plan: &Plan, trace: &mut Vec<String>, tell: &mut impl FnMut(&str)) -> Result<(), String> {
+fn run_traced(plan: &Plan, trace: &mut Vec<String>, tell: &mut impl FnMut(&str)) -> Result<u64, String> {
     let mut world = World::new(&plan.config)?;
     for (number, step) in plan.steps.iter().enumerate() {
         trace.push(format!("{number} {step:?}"));
@@ -68,13 +77,13 @@ fn run_traced(plan: &Plan, trace: &mut Vec<String>, tell: &mut impl FnMut(&str))
         let said = done.as_ref().unwrap_or_else(|what| what);
         trace.last_mut().expect("just put there").push_str(&format!(": {said} [{}]", world.calls()));
         tell(said);
-        if done.is_err() {
+        if let Err(what) = done {
             // What a failed run leaves behind is not to be closed in order.
             std::mem::forget(world);
-            return done.map(|_| ());
+            return Err(what);
         }
     }
     let said = world.end()?;
     trace.push(format!("end: {said} [{}]", world.calls()));
-    Ok(())
+    Ok(world.moves())
 }

@@ -62,6 +62,8 @@ pub struct SoakReport {
     pub starved: u64,
     /// Whole tables read and held against their invariants.
     pub verified: u64,
+    /// Commits of maintenance that moved rows out of nearly empty segments.
+    pub moves: u64,
     /// Bulk loads, and changes of the catalog, among those that committed.
     pub loads: u64,
     /// See `loads`.
@@ -134,6 +136,7 @@ fn engine_options(memory_bytes: usize) -> Options {
         journal_bytes: 512 << 10,
         freeze_idle_segments: true,
         tail_slots: 64,
+        move_share: 3,
     };
     Options {
         memory_bytes,
@@ -184,6 +187,7 @@ pub fn run(folder: &Path, options: &SoakOptions) -> Result<SoakReport> {
         verified: counters.verified.into_inner(),
         loads: counters.loads.into_inner(),
         changes: counters.changes.into_inner(),
+        moves: db.stats().moves,
         ..SoakReport::default()
     };
     check(&db);

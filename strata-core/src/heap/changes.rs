@@ -1,6 +1,7 @@
 //! What commits did to a heap since some moment: for transactions that must know whether what they read still holds.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::segment::SegmentEntry;
@@ -46,39 +47,43 @@ impl Heap {
         self.versions.newest().0
     }
 
-    /// The live rows from `end` on, and the rows below `snapshot_end` that ended after `since`. Rows that came and
-    /// went meanwhile are in neither, and a row that was moved counts as where it was first: it is neither new nor ended. A live
-    /// snapshot must keep the marks after `since` apart from those before it. A commit that is being applied may be seen
-    /// in part.
+    /// What a transaction at `snapshot`, which must be live, has not looked at: the live rows of `new`, and the rows that
+    /// the snapshot sees and that ended after `since`. `new` must end where the rows ended between two commits, no earlier than
+    /// `since`; of a commit that is applied meanwhile the marks may be seen, or some of them.
+    ///
+    /// Rows that came and went are in neither, and a row that was moved counts as where it was first: it is neither
+    /// new nor ended. What was moved and has ended may be told of again and again, whatever `since`.
     ///
     /// # Errors
     /// Those of the block store where marks must be read.
-    pub fn changes(&self, since: Timestamp, end: RowId, snapshot_end: RowId) -> Result<Vec<Changed>> {
-        let now = self.end();
+    pub fn changes(&self, snapshot: Timestamp, since: Timestamp, new: Range<RowId>) -> Result<Vec<Changed>> {
+        let snapshot_end = self.visible_end(snapshot);
+        let is_new = |entry: &SegmentEntry| {
+            let first = entry.id.first_row();
+            first < new.end && first.offset(entry.slots().into()) > new.start
+        };
         let mut entries: Vec<Arc<SegmentEntry>> = Vec::new();
         for entry in self.directory.iter() {
-            let first = entry.id.first_row();
-            let has_new = first < now && first.offset(entry.slots().into()) > end;
-            if has_new || entry.marks.has_groups() {
+            if is_new(&entry) || entry.marks.has_groups() {
                 entry.marks.load(&self.env)?;
                 entries.push(entry);
             }
         }
-        // A row is moved to a later place, of a commit that marks are looked at after: so moves are all known first.
+        // A row that the snapshot sees may have been moved before `since`, and ended after it: moves are all known first.
         let mut moves = Moves::default();
         let mut ended: BTreeMap<SegmentId, Vec<u32>> = BTreeMap::new();
         for entry in &entries {
             let first = entry.id.first_row();
-            entry.marks.later_than(since, |slot, _, successor| match successor {
+            entry.marks.later_than(snapshot, |slot, end_ts, successor| match successor {
                 Some(successor) if successor.moved => moves.add(first.offset(slot.into()), successor.row),
-                _ if first.offset(slot.into()) < snapshot_end => {
+                _ if end_ts > since && first.offset(slot.into()) < snapshot_end => {
                     ended.entry(entry.id).or_default().push(slot.into());
                 }
                 _ => {}
             });
         }
         for (segment, marks) in self.passages.lock().iter() {
-            marks.later_than(since, |slot, _, successor| {
+            marks.later_than(snapshot, |slot, _, successor| {
                 if let Some(successor) = successor.filter(|successor| successor.moved) {
                     moves.add(RowId::from_parts(*segment, slot), successor.row);
                 }
@@ -96,14 +101,15 @@ impl Heap {
         for entry in entries {
             let first = entry.id.first_row();
             let mut slots = ended.remove(&entry.id).unwrap_or_default();
-            if first < now && first.offset(entry.slots().into()) > end {
+            if is_new(&entry) {
                 let slots_of =
                     |row: RowId| row.get().saturating_sub(first.get()).min(entry.slots().into()) as u32;
-                let new = slots_of(end)..slots_of(now);
-                slots.extend(new.filter(|slot| {
-                    let row = first.offset((*slot).into());
-                    !entry.marks.is_dead(*slot as u16) && moves.origin(row) >= end
-                }));
+                // Where it was before may be new too, and dead when that was looked at.
+                let is_change = |slot: &u32| {
+                    !entry.marks.is_dead(*slot as u16)
+                        && moves.origin(first.offset((*slot).into())) >= snapshot_end
+                };
+                slots.extend((slots_of(new.start)..slots_of(new.end)).filter(is_change));
             }
             if slots.is_empty() {
                 continue;

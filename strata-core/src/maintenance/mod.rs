@@ -29,6 +29,7 @@ mod unnamed;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -48,8 +49,10 @@ pub enum Step {
     Compaction,
     /// The journal's start moved up.
     Checkpoint,
-    /// A cooled segment became a column block, a sparse one was rewritten, the last rows of nearly empty ones were moved, or a
-    /// dead one was dropped.
+    /// The last rows of nearly empty segments were moved to the end of their heap.
+    Move,
+    /// A cooled segment became a column block, a sparse one was rewritten, or a dead one was dropped. Or something stood in
+    /// the way of that, or of a move, and is left until the next checkpoint.
     Reclaim,
     /// Nothing was due.
     Idle,
@@ -68,12 +71,14 @@ pub struct Maintainer {
     turn: Mutex<()>,
     /// Segments that could not be worked on until the next checkpoint.
     skipped: Mutex<HashMap<HeapId, BTreeSet<SegmentId>>>,
+    /// Commits that moved rows out of nearly empty segments.
+    moves: AtomicU64,
 }
 
 impl Maintainer {
     /// A maintainer of this database.
     pub fn new(shared: Arc<Shared>, options: MaintenanceOptions) -> Self {
-        Self { shared, options, turn: Mutex::new(()), skipped: Mutex::default() }
+        Self { shared, options, turn: Mutex::new(()), skipped: Mutex::default(), moves: AtomicU64::new(0) }
     }
 
     /// Does the most urgent work that is due.
@@ -95,10 +100,7 @@ impl Maintainer {
             self.checkpoint_now()?;
             return Ok(Step::Checkpoint);
         }
-        if self.reclaim_once(self.options.freeze_idle_segments, false)? {
-            return Ok(Step::Reclaim);
-        }
-        Ok(Step::Idle)
+        Ok(self.reclaim_once(self.options.freeze_idle_segments, false)?.unwrap_or(Step::Idle))
     }
 
     /// Makes everything committed so far part of the manifest, so that opening replays nothing of it.
@@ -117,7 +119,7 @@ impl Maintainer {
         self.flush()?;
         while self.compact_once()? {}
         self.checkpoint_now()?;
-        while self.reclaim_once(true, true)? {}
+        while self.reclaim_once(true, true)?.is_some() {}
         self.compact_all()?;
         self.checkpoint_now()?;
         self.shorten_journal()
@@ -140,6 +142,11 @@ impl Maintainer {
     fn shorten_journal(&self) -> Result<()> {
         let store = &self.shared.store;
         store.journal.shorten(store.manifest.state().journal_start)
+    }
+
+    /// How many commits have moved rows out of nearly empty segments since opening, those included whose fate is unknown.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
     }
 
     /// Keeps steps from running until the value is dropped.

@@ -21,6 +21,9 @@ pub struct MaintenanceOptions {
     pub freeze_idle_segments: bool,
     /// How full the last segment of a heap must be, in slots, for VACUUM to seal it.
     pub tail_slots: u32,
+    /// A segment is emptied by moving its rows once no more than one in so many of its slots is live. Two at least: the rows of a
+    /// full segment would move for ever.
+    pub move_share: u32,
 }
 
 impl MaintenanceOptions {
@@ -32,6 +35,7 @@ impl MaintenanceOptions {
             freeze_idle_segments: true,
             // An eighth of a segment, or blocks would be short.
             tail_slots: 8_192,
+            move_share: 16,
         }
     }
 }

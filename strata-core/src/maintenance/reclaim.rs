@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::Maintainer;
 use super::unnamed::Unnamed;
+use super::{Maintainer, Step};
 use crate::catalog::system::SystemTable;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heap::{Heap, Horizon, SegmentChange, SegmentStatus};
 use crate::ids::{HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId};
 use crate::manifest::Edit;
@@ -25,19 +26,26 @@ enum SegmentWork {
     Freeze(SegmentId),
 }
 
-/// A segment is emptied by moving its rows once so small a share of its slots is live.
-const MOVE_SHARE: u32 = 16;
+impl SegmentWork {
+    fn segments(&self) -> Vec<SegmentId> {
+        match self {
+            Self::Drop(segment) | Self::Freeze(segment) => vec![*segment],
+            Self::Move(segments) => segments.clone(),
+        }
+    }
+}
+
 /// Rows that are moved at once; one segment's at least.
-const MOVE_ROWS: u32 = SLOTS_PER_SEGMENT / MOVE_SHARE;
+const MOVE_ROWS: u32 = SLOTS_PER_SEGMENT / 16;
 
 /// The most useful thing to do with the segments of one heap, if anything: a pure function of their state.
 ///
 /// Moving rows pays where they are all that keeps a segment: what is dead in it must be garbage. It comes before
-/// freezing and rewriting, which it makes unnecessary. The rows of the catalog's own tables are not `movable`.
+/// freezing and rewriting, which it makes unnecessary. The rows of the catalog's own tables are not moved: they have no `move_share`.
 ///
 /// A hot segment whose rows are dying anyway is not encoded: once more than half is garbage it waits to be
 /// dropped, unless `all`. A frozen one is rewritten when half of what it holds is garbage.
-fn plan(statuses: &[SegmentStatus], movable: bool, freeze: bool, all: bool) -> Option<SegmentWork> {
+fn plan(statuses: &[SegmentStatus], move_share: Option<u32>, freeze: bool, all: bool) -> Option<SegmentWork> {
     let sealed = || statuses.iter().filter(|status| status.sealed);
     // Rows that are in the image and garbage; `rows` already leaves out what an earlier rewrite reclaimed.
     if let Some(dead) = sealed().find(|status| status.garbage >= status.rows) {
@@ -45,9 +53,8 @@ fn plan(statuses: &[SegmentStatus], movable: bool, freeze: bool, all: bool) -> O
     }
     let mut rows = 0;
     let nearly_empty = sealed().filter(|status| {
-        movable
-            && status.live > 0
-            && status.live <= status.slots / MOVE_SHARE
+        status.live > 0
+            && move_share.is_some_and(|share| status.live <= status.slots / share.max(2))
             && status.live + status.garbage >= status.rows
     });
     let moving = nearly_empty.take_while(|status| {
@@ -71,9 +78,9 @@ fn plan(statuses: &[SegmentStatus], movable: bool, freeze: bool, all: bool) -> O
 
 impl Maintainer {
     /// Does one piece of reclamation if there is one.
-    pub(super) fn reclaim_once(&self, freeze: bool, all: bool) -> Result<bool> {
+    pub(super) fn reclaim_once(&self, freeze: bool, all: bool) -> Result<Option<Step>> {
         if self.drop_unused_heap()? {
-            return Ok(true);
+            return Ok(Some(Step::Reclaim));
         }
         let horizon = self.shared.store.snapshots.horizon();
         let tables = self.tables();
@@ -83,43 +90,61 @@ impl Maintainer {
             let skipped = self.skipped.lock().get(&heap.id()).cloned().unwrap_or_default();
             let statuses: Vec<_> =
                 statuses.into_iter().filter(|status| !skipped.contains(&status.segment)).collect();
-            let Some(work) = plan(&statuses, table.is_some(), freeze, all) else { continue };
+            let move_share = table.is_some().then_some(self.options.move_share);
+            let Some(work) = plan(&statuses, move_share, freeze, all) else { continue };
+            let segments = work.segments();
+            let done = match (work, table) {
+                (SegmentWork::Move(segments), Some(table)) => self.move_rows(*table, &heap, &segments),
+                (work, _) => self.reclaim_segment(&heap, work, schema, &horizon),
+            };
             // What stood in the way (rows that are locked, or that the manifest does not have yet) may go with a
-            // checkpoint.
-            let skipped = match (work, table) {
-                (SegmentWork::Move(segments), Some(table)) => self.move_rows(*table, &heap, segments)?,
-                (work, _) => self.reclaim_segment(&heap, work, schema, &horizon)?,
+            // checkpoint. Nor are the others to wait for what takes more memory than there is now.
+            let (step, skipped) = match done {
+                Err(Error::OutOfMemory { .. }) => (Step::Reclaim, segments),
+                done => done?,
             };
             self.skipped.lock().entry(heap.id()).or_default().extend(skipped);
-            return Ok(true);
+            return Ok(Some(step));
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Changes the form of a segment; returns it where that could not be done.
+    /// Changes the form of a segment; returns those where that could not be done.
     fn reclaim_segment(
         &self,
         heap: &Arc<Heap>,
         work: SegmentWork,
         schema: &Schema,
         horizon: &Horizon,
-    ) -> Result<Vec<SegmentId>> {
+    ) -> Result<(Step, Vec<SegmentId>)> {
         // A checkpoint may have met the rows of a load that came after it began.
         self.make_loads_permanent(heap.id())?;
         let (segment, change) = match work {
-            SegmentWork::Move(segments) => return Ok(segments),
+            SegmentWork::Move(segments) => return Ok((Step::Reclaim, segments)),
             SegmentWork::Drop(segment) => (segment, heap.drop_garbage(segment, horizon)?),
             SegmentWork::Freeze(segment) => (segment, heap.freeze(segment, schema, horizon)?),
         };
-        let Some(change) = change else { return Ok(vec![segment]) };
+        let Some(change) = change else { return Ok((Step::Reclaim, vec![segment])) };
         self.install(change)?;
-        Ok(Vec::new())
+        Ok((Step::Reclaim, Vec::new()))
     }
 
     /// Moves the rows of segments of a table; returns those that have rows which could not be moved.
-    fn move_rows(&self, table: TableId, heap: &Heap, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>> {
-        let relocated = relocate(&self.shared, table, heap.id(), &segments)?;
-        Ok(if relocated.rows == 0 { segments } else { relocated.passed_over })
+    fn move_rows(
+        &self,
+        table: TableId,
+        heap: &Heap,
+        segments: &[SegmentId],
+    ) -> Result<(Step, Vec<SegmentId>)> {
+        let relocated = relocate(&self.shared, table, heap.id(), segments)?;
+        let Some(commit) = relocated.commit else { return Ok((Step::Reclaim, segments.to_vec())) };
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        let store = &self.shared.store;
+        let durable = store.journal.wait_durable(store.journal.end()).map(|()| store.journal.durable());
+        // The sync thread does so too, where there is one.
+        store.publisher().on_durable(durable);
+        commit.wait()?;
+        Ok((Step::Move, relocated.passed_over))
     }
 
     fn install(&self, change: SegmentChange) -> Result<()> {
@@ -184,6 +209,8 @@ impl Maintainer {
 mod tests {
     use super::*;
 
+    const SHARE: Option<u32> = Some(16);
+
     fn status(segment: u64, frozen: bool, rows: u32, garbage: u32) -> SegmentStatus {
         let segment = SegmentId::new(segment);
         let live = rows - garbage;
@@ -198,35 +225,35 @@ mod tests {
         let moved = |segments: &[u64]| {
             Some(SegmentWork::Move(segments.iter().map(|id| SegmentId::new(*id)).collect()))
         };
-        assert_eq!(plan(&[hot, rewritten], true, true, false), moved(&[1, 3]));
+        assert_eq!(plan(&[hot, rewritten], SHARE, true, false), moved(&[1, 3]));
         assert_eq!(
-            plan(&[frozen, hot], true, true, false),
+            plan(&[frozen, hot], SHARE, true, false),
             moved(&[2]),
             "no more rows than one segment may have"
         );
-        assert_eq!(plan(&[hot, frozen], true, true, false), moved(&[1]));
+        assert_eq!(plan(&[hot, frozen], SHARE, true, false), moved(&[1]));
         let fuller = SegmentStatus { live: 4_097, garbage: 61_439, ..frozen };
-        assert_eq!(plan(&[fuller], true, true, false), Some(SegmentWork::Freeze(fuller.segment)));
+        assert_eq!(plan(&[fuller], SHARE, true, false), Some(SegmentWork::Freeze(fuller.segment)));
         let pinned = SegmentStatus { garbage: 100, ..hot };
-        assert_eq!(plan(&[pinned], true, false, false), None, "a snapshot keeps what is dead in it");
+        assert_eq!(plan(&[pinned], SHARE, false, false), None, "a snapshot keeps what is dead in it");
         let dead = status(4, false, 65_536, 65_536);
-        assert_eq!(plan(&[hot, dead], true, true, false), Some(SegmentWork::Drop(dead.segment)));
-        let of_catalog = plan(&[frozen], false, true, false);
+        assert_eq!(plan(&[hot, dead], SHARE, true, false), Some(SegmentWork::Drop(dead.segment)));
+        let of_catalog = plan(&[frozen], None, true, false);
         assert_eq!(of_catalog, Some(SegmentWork::Freeze(frozen.segment)));
         let open = SegmentStatus { sealed: false, ..hot };
-        assert_eq!(plan(&[open], true, true, true), None);
+        assert_eq!(plan(&[open], SHARE, true, true), None);
     }
 
     #[test]
     fn the_dead_go_first_and_the_dying_are_not_encoded() {
         let hot = status(1, false, 65_536, 0);
         let dead = status(2, false, 65_536, 65_536);
-        assert_eq!(plan(&[hot, dead], true, true, false), Some(SegmentWork::Drop(dead.segment)));
-        assert_eq!(plan(&[hot], true, true, false), Some(SegmentWork::Freeze(hot.segment)));
-        assert_eq!(plan(&[hot], true, false, false), None);
+        assert_eq!(plan(&[hot, dead], SHARE, true, false), Some(SegmentWork::Drop(dead.segment)));
+        assert_eq!(plan(&[hot], SHARE, true, false), Some(SegmentWork::Freeze(hot.segment)));
+        assert_eq!(plan(&[hot], SHARE, false, false), None);
         let dying = status(3, false, 65_536, 60_000);
-        assert_eq!(plan(&[dying], true, true, false), None);
-        assert_eq!(plan(&[dying], true, true, true), Some(SegmentWork::Freeze(dying.segment)));
+        assert_eq!(plan(&[dying], SHARE, true, false), None);
+        assert_eq!(plan(&[dying], SHARE, true, true), Some(SegmentWork::Freeze(dying.segment)));
     }
 
     /// What the soak met: the heaps were looked at after the catalogs, and a table that was committed in between was dropped.
@@ -269,10 +296,10 @@ mod tests {
 
     #[test]
     fn a_frozen_segment_is_rewritten_when_half_of_it_is_garbage() {
-        assert_eq!(plan(&[status(1, true, 60_000, 20_000)], true, true, false), None);
+        assert_eq!(plan(&[status(1, true, 60_000, 20_000)], SHARE, true, false), None);
         let sparse = status(1, true, 60_000, 30_000);
-        assert_eq!(plan(&[sparse], true, true, false), Some(SegmentWork::Freeze(sparse.segment)));
+        assert_eq!(plan(&[sparse], SHARE, true, false), Some(SegmentWork::Freeze(sparse.segment)));
         let open = SegmentStatus { sealed: false, ..sparse };
-        assert_eq!(plan(&[open], true, true, true), None);
+        assert_eq!(plan(&[open], SHARE, true, true), None);
     }
 }

@@ -185,6 +185,7 @@ fn is_within(key: &[u8], (_, lower, upper): &KeyRange) -> bool {
 pub(super) struct ReadCheck<'a> {
     shared: &'a Shared,
     tables: Vec<CheckedTable>,
+    snapshot: Timestamp,
     /// What was applied up to here has been looked at.
     checked: Timestamp,
     noted: Timestamp,
@@ -204,7 +205,7 @@ impl<'a> ReadCheck<'a> {
             let end = reads.snapshot_end;
             CheckedTable { reads, checked_end: end, noted_end: end }
         });
-        Self { shared, tables: tables.collect(), checked: snapshot, noted: snapshot }
+        Self { shared, tables: tables.collect(), snapshot, checked: snapshot, noted: snapshot }
     }
 }
 
@@ -225,7 +226,8 @@ impl Precondition for ReadCheck<'_> {
                 return Err(Error::ReadConflict);
             }
             if reads.heap.last_change() > self.checked {
-                let changes = reads.heap.changes(self.checked, table.checked_end, reads.snapshot_end)?;
+                let new = table.checked_end..table.noted_end;
+                let changes = reads.heap.changes(self.snapshot, self.checked, new)?;
                 for changed in &changes {
                     if reads.matches(changed)? {
                         return Err(Error::ReadConflict);

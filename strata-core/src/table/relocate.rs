@@ -13,7 +13,7 @@ use super::view::TableView;
 use crate::error::Result;
 use crate::heap::SegmentView;
 use crate::ids::{HeapId, RowId, SegmentId, TableId};
-use crate::txn::{LockMode, Resource, RowLockMode, TableLockMode};
+use crate::txn::{CommitTicket, LockMode, Resource, RowLockMode, TableLockMode};
 
 /// Row bytes after which a move takes no more rows.
 const MOVE_BYTES: usize = 8 << 20;
@@ -21,14 +21,13 @@ const MOVE_BYTES: usize = 8 << 20;
 /// What became of segments whose rows were to be moved.
 #[derive(Debug, Default)]
 pub struct Relocated {
-    /// How many rows were moved.
-    pub rows: usize,
+    /// The commit that moves rows, if there were any to be moved.
+    pub commit: Option<CommitTicket>,
     /// Segments that have rows which could not be moved now.
     pub passed_over: Vec<SegmentId>,
 }
 
-/// Moves the live rows of some segments of a table to the end of its heap, and waits until that is durable and published. What
-/// is too much for one commit is left for another.
+/// Moves the live rows of some segments of a table to the end of its heap. What is too much for one commit is left for another.
 ///
 /// # Errors
 /// Those of reading the rows and of a commit; nothing is moved then.
@@ -41,7 +40,7 @@ pub fn relocate(
     let txn = Transaction::begin(shared.clone(), Isolation::ReadCommitted)?;
     let mode = LockMode::Table(TableLockMode::RowExclusive);
     if !shared.store.locks.try_acquire(txn.id(), &Resource::Table(table), mode) {
-        return Ok(Relocated { rows: 0, passed_over: segments.to_vec() });
+        return Ok(Relocated { commit: None, passed_over: segments.to_vec() });
     }
     // While the table is locked, what the newest snapshot says of it holds.
     let view = txn.view();
@@ -49,25 +48,16 @@ pub fn relocate(
         return Ok(Relocated::default());
     }
     let view = view.table(table)?;
-    let mut relocated = Relocated::default();
+    let mut passed_over = Vec::new();
     let mut moving = Moving { txn: &txn, view: &view, bytes: 0 };
     for id in segments {
         let Some(segment) = view.heap().segment(*id, view.view().snapshot().timestamp()) else { continue };
-        let (rows, passed_over) = moving.segment(&segment)?;
-        relocated.rows += rows;
-        if passed_over {
-            relocated.passed_over.push(*id);
+        if !moving.segment(&segment)? {
+            passed_over.push(*id);
         }
     }
-    if relocated.rows > 0 {
-        let ticket = txn.commit()?;
-        let store = &shared.store;
-        let durable = store.journal.wait_durable(store.journal.end()).map(|()| store.journal.durable());
-        // The sync thread does so too, where there is one.
-        store.publisher().on_durable(durable);
-        ticket.wait()?;
-    }
-    Ok(relocated)
+    let commit = if txn.is_read_only() { None } else { Some(txn.commit()?) };
+    Ok(Relocated { commit, passed_over })
 }
 
 struct Moving<'a> {
@@ -77,23 +67,20 @@ struct Moving<'a> {
 }
 
 impl Moving<'_> {
-    /// Moves the rows of a segment; tells how many, and whether others were passed over.
-    fn segment(&mut self, segment: &SegmentView) -> Result<(usize, bool)> {
-        let (mut rows, mut passed_over) = (0, false);
+    /// Moves the rows of a segment; `false` where some were passed over.
+    fn segment(&mut self, segment: &SegmentView) -> Result<bool> {
+        let mut all = true;
         let end = segment.slots().next_multiple_of(64);
         for slot in self.view.visible_slots(segment, 0..end)? {
             if self.bytes >= MOVE_BYTES {
                 break;
             }
-            match self.row(segment.segment().first_row().offset(u64::from(slot)))? {
-                true => rows += 1,
-                false => passed_over = true,
-            }
+            all &= self.row(segment.segment().first_row().offset(u64::from(slot)))?;
         }
-        Ok((rows, passed_over))
+        Ok(all)
     }
 
-    /// Moves a row, unless somebody has locked it.
+    /// Moves a row; `false` where somebody has locked it.
     fn row(&mut self, row: RowId) -> Result<bool> {
         // The strongest mode: whoever holds the row in a weaker one would not hold it in its new place.
         let (resource, mode) = (Resource::Row(self.view.def().heap, row), LockMode::Row(RowLockMode::Update));

@@ -1,5 +1,6 @@
 //! Tests of the heap as a whole: against a model, against readers, and the interleavings that broke drafts.
 
+mod changes;
 mod concurrent;
 mod faults;
 mod model;

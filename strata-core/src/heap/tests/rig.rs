@@ -102,10 +102,22 @@ impl Rig {
             runs.iter().flat_map(|run| (0..run.rows).map(|index| run.first.offset(index.into()))).collect();
         assert_eq!(ids.len(), rows.len());
         let marks = marked.iter().map(|(row, new)| (*row, new.map(|index| ids[index].into()))).collect();
+        self.record(runs, rows, marks);
+        ids
+    }
+
+    /// Commits the move of a row, which has these bytes, to the end of the heap. Returns its place there.
+    pub fn relocate(&mut self, row: RowId, bytes: Vec<u8>) -> RowId {
+        let runs = self.heap.place(&[bytes.len() as u32]);
+        let place = runs[0].first;
+        self.record(runs, vec![bytes], vec![(row, Some(Successor { row: place, moved: true }))]);
+        place
+    }
+
+    fn record(&mut self, runs: Vec<RowRun>, rows: Vec<Vec<u8>>, marks: Vec<(RowId, Option<Successor>)>) {
         let record = Record { ts: ts(self.last().get() + 1), runs, rows, marks };
         apply(&self.heap, &record, false);
         self.journal.push(record);
-        ids
     }
 
     pub fn edit(&mut self, edits: &[Edit]) {

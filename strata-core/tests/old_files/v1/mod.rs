@@ -1,7 +1,7 @@
 //! Format version 1.
 
-mod rows;
-mod write;
+pub mod rows;
+pub mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::Unbounded;
@@ -40,13 +40,13 @@ pub fn open(vfs: Arc<MemVfs>) -> Result<Database> {
     Database::open_with_vfs(vfs, Path::new(DIR), options)
 }
 
-fn assert_clean(db: &Database) {
+pub fn assert_clean(db: &Database) {
     let report = db.check();
     assert!(report.is_clean(), "{:#?}", report.problems);
 }
 
 /// The rows of all tables, by scans; every index finds as many.
-fn tables_of(db: &Database) -> Tables {
+pub fn tables_of(db: &Database) -> Tables {
     let view = db.view();
     let mut tables = Tables::new();
     for def in view.catalog().tables() {
@@ -73,7 +73,7 @@ fn tables_of(db: &Database) -> Tables {
     tables
 }
 
-fn assert_same(found: &Tables, wanted: &Tables) {
+pub fn assert_same(found: &Tables, wanted: &Tables) {
     let names = |tables: &Tables| tables.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(found), names(wanted));
     for (name, wanted) in wanted {
@@ -128,7 +128,7 @@ fn the_program_of_today_writes_what_the_fixture_holds() {
     let files = files_of(&vfs);
     assert_usable(&files);
     if let Some(folder) = std::env::var_os("STRATA_WRITE_FIXTURE") {
-        write_to(Path::new(&folder), &files);
+        write_to(&Path::new(&folder).join("v1"), &files);
     }
 }
 

@@ -123,7 +123,7 @@ fn create_everything(txn: &mut Transaction) -> Result<TableId> {
     Ok(table)
 }
 
-fn create_notes(txn: &mut Transaction, schema: &str, name: &str) -> Result<TableId> {
+pub fn create_notes(txn: &mut Transaction, schema: &str, name: &str) -> Result<TableId> {
     let columns = vec![column("id", ColumnType::Int64), column("text", ColumnType::Text)];
     let table = block_on(txn.change_catalog(|catalog| catalog.create_table(schema, name, columns)))?;
     block_on(txn.create_index(table, index(&format!("{name}_pkey"), &[(0, KeyOrder::default())], true)))?;
@@ -160,17 +160,17 @@ fn empty(db: &Database) {
     commit(db, txn);
 }
 
-fn begin(db: &Database) -> Transaction {
+pub fn begin(db: &Database) -> Transaction {
     db.begin(Isolation::ReadCommitted).expect("begins")
 }
 
-fn commit(db: &Database, txn: Transaction) {
+pub fn commit(db: &Database, txn: Transaction) {
     let ticket = txn.commit().expect("commits");
     db.sync().expect("synced");
     ticket.wait().expect("durable");
 }
 
-fn insert(db: &Database, schema: &str, name: &str, rows: Vec<Vec<Datum>>) {
+pub fn insert(db: &Database, schema: &str, name: &str, rows: Vec<Vec<Datum>>) {
     let txn = begin(db);
     let def = db.catalog().table_by_name(schema, name).expect("is there").clone();
     block_on(txn.lock_table(def.id, TableLockMode::RowExclusive)).expect("locked");
@@ -181,7 +181,7 @@ fn insert(db: &Database, schema: &str, name: &str, rows: Vec<Vec<Datum>>) {
 }
 
 /// Deletes the rows for which `change` says `Some(None)`, replaces those for which it says by what.
-fn change(db: &Database, schema: &str, name: &str, change: &dyn Fn(i64) -> Option<Option<Vec<Datum>>>) {
+pub fn change(db: &Database, schema: &str, name: &str, change: &dyn Fn(i64) -> Option<Option<Vec<Datum>>>) {
     let txn = begin(db);
     let def = db.catalog().table_by_name(schema, name).expect("is there").clone();
     block_on(txn.lock_table(def.id, TableLockMode::RowExclusive)).expect("locked");
