@@ -14,8 +14,10 @@ use crate::journal::recovery::OldSegment;
 use crate::journal::space::Space;
 use crate::journal::writer::Writer;
 
-/// A pending buffer that grew beyond this is given back after its flush.
+/// A pending buffer that grew beyond this, or beyond its part of memory, is given back after its flush.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
+/// What is kept is on nobody's account: so small a part of memory.
+const KEPT_BUFFER_PART: usize = 64;
 
 /// The journal's state. See the module doc for the order of its locks.
 pub(super) struct Shared {
@@ -98,7 +100,7 @@ impl Shared {
             pending.end
         };
         let written = writer.write(self, &mut buffer);
-        if buffer.capacity() > KEPT_BUFFER_BYTES {
+        if buffer.capacity() > self.kept_buffer_bytes() {
             buffer = Vec::new();
         }
         buffer.clear();
@@ -112,6 +114,11 @@ impl Shared {
         drop(writer);
         self.notify_waiters();
         Ok(end)
+    }
+
+    fn kept_buffer_bytes(&self) -> usize {
+        let part = self.space.pool.as_ref().map(|pool| pool.cap() / KEPT_BUFFER_PART);
+        part.map_or(KEPT_BUFFER_BYTES, |part| part.min(KEPT_BUFFER_BYTES))
     }
 
     pub fn poison(&self, error: &Error) {

@@ -187,6 +187,25 @@ fn a_reservation_makes_the_segments_that_the_record_needs() {
     assert!(matches!(journal.reserve(huge), Err(Error::TooLarge { .. })));
 }
 
+/// What both buffers keep is on nobody's account, and so a small part of memory.
+#[test]
+fn buffers_that_grew_large_beside_memory_are_given_back() {
+    let vfs = MemVfs::new();
+    let zero = Lsn::new(0);
+    let pool = Some(crate::memory::MemoryPool::new(32 << 20));
+    let options = JournalOptions { pool, ..options(16 << 20) };
+    let (journal, _) = Journal::open(vfs.shared(), Path::new(DIR), zero, zero, options).expect("opens");
+    for _ in 0..4 {
+        let space = journal.reserve(1 << 20).expect("is there");
+        journal.append(&vec![7; 1 << 20]);
+        journal.flush().expect("flushed");
+        drop(space);
+    }
+    let kept =
+        [journal.shared.pending.lock().buffer.capacity(), journal.shared.writer.lock().buffer.capacity()];
+    assert!(kept.iter().all(|bytes| *bytes <= (32 << 20) / 64), "{kept:?} bytes");
+}
+
 #[test]
 fn waiting_without_a_sync_thread_flushes() {
     let vfs = MemVfs::new();
