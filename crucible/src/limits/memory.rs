@@ -33,6 +33,8 @@ enum Skew {
     Zipf,
 }
 
+/// By how much misses may be more frequent after a scan: without a policy that knows of scans they are by 1.9 in the test.
+const MISSES_MORE: f64 = 1.25;
 /// Rows of one transaction.
 const BATCH: i64 = 100;
 
@@ -76,7 +78,10 @@ impl Memory {
         look("a scan of all")?;
         let after = self.read(&rows, count, Skew::Zipf, &mut random)?;
         look(&format!("Zipf reads: {:.1} % hits", 100.0 * after))?;
-        ensure(after > before - 0.1, || format!("the hit rate fell from {before:.3} to {after:.3}"))?;
+        let (missed, misses) = (1.0 - before, 1.0 - after);
+        ensure(misses <= MISSES_MORE * missed, || {
+            format!("the hit rate fell from {before:.3} to {after:.3}")
+        })?;
 
         let updated = self.update(&rows, count, Skew::Uniform, &mut random)?;
         look("uniform updates")?;
