@@ -172,13 +172,13 @@ async fn a_cancelled_query_stops() {
     let handle = session.cancel_handle();
     let statement =
         session.parse("SELECT count(*) FROM generate_series(1, 1000000000000)").unwrap().remove(0);
+    let Outcome::Rows(mut rows) = session.execute_statement(&statement).await.unwrap() else {
+        unreachable!()
+    };
     let canceller = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         handle.cancel();
     });
-    let Outcome::Rows(mut rows) = session.execute_statement(&statement).await.unwrap() else {
-        unreachable!()
-    };
     let error = rows.batches.next().await.unwrap().unwrap_err();
     assert_eq!((error.sqlstate, rows.batches.next().await.is_none()), ("57014", true));
     canceller.await.unwrap();
