@@ -55,6 +55,9 @@ impl StoredRow {
         match &self.0 {
             Place::Hot { page, index } => RowView::new(hot_bytes(page, *index)?, schema)?.to_datums(),
             Place::Column { block, slot } => {
+                if let Some(values) = block.strip_row(schema, *slot)? {
+                    return Ok(values);
+                }
                 let value = |column: &Column| {
                     if column.dropped { Ok(Datum::Null) } else { block.get(column, *slot) }
                 };

@@ -23,6 +23,10 @@
 //! manifest edit (the caller, after a sync of the store), [`IndexTree::install`] the change. A reader holds its version,
 //! the version its tables, a table its block: files vanish when nobody reads them.
 //!
+//! # Hints
+//! Who asks for the one row of a unique key again need not walk through the tables: [`IndexTree::hint`] remembers the
+//! newest row that a lookup has found. It may be out of date; the heap tells whether that row is still the one.
+//!
 //! # Garbage
 //! Entries of rows that nobody sees go with a flush or a compaction. Before that, those of a key that is updated all day
 //! leave the memtable when the key is written ([`IndexTree::apply`] says when it is worth it), and walks leap over long
@@ -40,6 +44,7 @@ mod batch;
 mod check;
 pub mod compaction;
 mod flush;
+mod hints;
 mod inline_key;
 mod key;
 mod memtable;

@@ -14,6 +14,7 @@ use crate::cache::{Access, PageCache};
 use crate::error::Result;
 use crate::ids::{BlockId, IndexId, RowId};
 use crate::lsm::Liveness;
+use crate::lsm::hints::Hints;
 use crate::lsm::key::{IndexEntry, Limit, PositionBuf, Probe, prefix_of};
 use crate::lsm::memtable::{BTreeMemtable, ENTRY_OVERHEAD_BYTES, Inserted, Memtable};
 use crate::lsm::memtable_cursor::MemtableCursor;
@@ -38,6 +39,7 @@ pub struct IndexTree {
     cache: Arc<PageCache>,
     options: LsmOptions,
     state: ArcSwap<TreeState>,
+    hints: Hints,
     /// Lock order: this, then a memtable's own locks.
     writer: Mutex<Writer>,
     /// Entries that cursors have stepped over.
@@ -135,7 +137,8 @@ impl IndexTree {
         let writer = Writer { next_sequence: next_sequence.max(after).max(1), unrecorded: BTreeSet::new() };
         let flush_reserve = Mutex::new(cache.pool().try_reserve("index flush", FLUSH_RESERVE_BYTES));
         let (state, writer) = (ArcSwap::from_pointee(state), Mutex::new(writer));
-        Ok(Self { cache, options, state, writer, steps: Arc::default(), flush_reserve })
+        let hints = Hints::new(cache.pool().clone());
+        Ok(Self { cache, options, state, hints, writer, steps: Arc::default(), flush_reserve })
     }
 
     /// The options that the tree was opened with.
@@ -185,6 +188,12 @@ impl IndexTree {
         entries
     }
 
+    /// A row that [`first`](Self::first) has found for this key, the newest one if it found several. There may be
+    /// newer ones. No I/O.
+    pub fn hint(&self, index: IndexId, key: &[u8]) -> Option<RowId> {
+        self.hints.get(Probe::new(index, key, RowId::MAX).position().prefix)
+    }
+
     /// The largest row below `below` with exactly that key: the newest version of a unique key, for a snapshot
     /// whose rows end at `below`.
     ///
@@ -195,22 +204,27 @@ impl IndexTree {
     /// `CorruptBlock`, `Io`, `OutOfMemory`.
     pub fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Result<Option<RowId>> {
         let state = self.state.load();
-        if let Some(row) = state.active.memtable.first(index, key, below) {
+        let Some(last) = below.get().checked_sub(1) else { return Ok(None) };
+        let in_memtable = |slot: &MemtableSlot| {
+            let row = slot.memtable.first(index, key, below)?;
+            self.hints.found(Probe::new(index, key, row).position().prefix, row);
+            Some(row)
+        };
+        if let Some(row) = in_memtable(&state.active) {
             return Ok(Some(row));
         }
-        let Some(row) = below.get().checked_sub(1) else { return Ok(None) };
-        let probe = Probe::new(index, key, RowId::new(row));
+        let probe = Probe::new(index, key, RowId::new(last));
         for upper in &state.upper {
             let found = match upper {
-                Upper::Memtable(sealed) => sealed.slot.memtable.first(index, key, below),
-                Upper::Run(run) => run.find(&probe)?,
+                Upper::Memtable(sealed) => in_memtable(&sealed.slot),
+                Upper::Run(run) => run.find_and_tell(&probe, &self.hints)?,
             };
             if found.is_some() {
                 return Ok(found);
             }
         }
         for run in state.version.deeper() {
-            if let Some(row) = run.find(&probe)? {
+            if let Some(row) = run.find_and_tell(&probe, &self.hints)? {
                 return Ok(Some(row));
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ids::{BlockId, RowId};
+use crate::lsm::hints::Hints;
 use crate::lsm::key::Probe;
 use crate::lsm::sstable::table::SsTable;
 use crate::manifest::SsTableMeta;
@@ -44,10 +45,10 @@ impl Run {
         self.tables.iter().map(|table| table.payload_bytes()).sum()
     }
 
-    /// The largest row with the probe's prefix that is at most the probe's row.
-    pub fn find(&self, probe: &Probe) -> Result<Option<RowId>> {
+    /// The largest row with the probe's prefix that is at most the probe's row. The hints are told of it.
+    pub fn find_and_tell(&self, probe: &Probe, hints: &Hints) -> Result<Option<RowId>> {
         match self.table_of(probe) {
-            Some(table) => table.find(probe),
+            Some(table) => table.find_and_tell(probe, hints),
             None => Ok(None),
         }
     }

@@ -272,9 +272,17 @@ impl TableView {
         }
         // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
         let snapshot = self.view.snapshot.timestamp();
+        let tree = &self.view.shared.store.tree;
+        let is_marked = |row| self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false);
+        // A key is unique: the row that a snapshot sees with it is the newest below the snapshot's end.
+        if let Some(row) = tree.hint(index, key)
+            && self.heap.is_live(row, snapshot)?
+        {
+            return Ok((!is_marked(row)).then_some(row));
+        }
         let below = self.heap.visible_end(snapshot);
-        let Some(row) = self.view.shared.store.tree.first(index, key, below)? else { return Ok(None) };
-        if self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false) {
+        let Some(row) = tree.first(index, key, below)? else { return Ok(None) };
+        if is_marked(row) {
             return Ok(None);
         }
         Ok(self.heap.is_live(row, snapshot)?.then_some(row))

@@ -413,6 +413,8 @@ fn what_is_undone_gives_its_memory_back() {
     insert(&db, table, &[account(1, 10)]).expect("inserts");
     let mut txn = owner(&db, table);
     add_account(&txn, table, 2, 20).expect("inserts");
+    // The first key that is found takes the memory for hints, once and for all.
+    find(&txn, &db, table, 1).expect("is there");
     let used = db.pool().used();
     let savepoint = txn.savepoint();
     for round in 0..3 {

@@ -19,6 +19,7 @@ use super::presence::Presence;
 use super::runs::RunPage;
 use super::statistics::{Shape, Statistics, Zone};
 use super::strings::StringPage;
+use super::strips::{Strip, Strips};
 use super::symbols::SymbolTable;
 use crate::block::{BlockHandle, BlockKind, HEADER_BYTES as BLOCK_HEADER_BYTES};
 use crate::cache::{Access, PageCache, PageKey, PageMemo};
@@ -26,6 +27,9 @@ use crate::codec::{Damage, Decoded};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::row::{ColumnType, DistinctSketch};
+
+/// Where strips stand in the page cache: past any page, before what is kept of the open block.
+const FIRST_STRIP: u64 = 1 << 62;
 
 /// A frozen segment. Cheap to hold: reading goes through the page cache.
 pub struct ColumnBlock {
@@ -37,6 +41,7 @@ pub struct ColumnBlock {
     pages_start: u64,
     /// Of the columns, in the directory's order.
     memos: Box<[ColumnMemos]>,
+    strips: Strips,
 }
 
 /// Where the pages of a column were last found.
@@ -157,7 +162,8 @@ impl ColumnBlock {
             ..ColumnMemos::default()
         });
         let memos = memos.collect();
-        Ok(Arc::new(Self { cache, handle, header, directory, pages_start, memos }))
+        let strips = Strips::new(header.rows, header.pages_bytes);
+        Ok(Arc::new(Self { cache, handle, header, directory, pages_start, memos, strips }))
     }
 
     /// The block's place in the store.
@@ -202,8 +208,17 @@ impl ColumnBlock {
 
     /// What is known of a column; `None` if it came after the block.
     pub fn column(&self, id: ColumnId) -> Option<&ColumnMeta> {
-        let place = self.directory.columns.binary_search_by_key(&id, |column| column.id).ok()?;
-        self.directory.columns.get(place)
+        self.directory.columns.get(self.place_of(id)?)
+    }
+
+    /// Where in the directory a column stands. Mostly a block has all the columns there are, in order.
+    pub(super) fn place_of(&self, id: ColumnId) -> Option<usize> {
+        let columns = &self.directory.columns;
+        let guess = id.get() as usize;
+        if columns.get(guess).is_some_and(|column| column.id == id) {
+            return Some(guess);
+        }
+        columns.binary_search_by_key(&id, |column| column.id).ok()
     }
 
     /// The columns that the block has, ascending by id.
@@ -217,7 +232,10 @@ impl ColumnBlock {
             .memos
             .iter()
             .map(|column| size_of::<ColumnMemos>() + column.data.len() * size_of::<PageMemo<DataPage>>());
-        size_of::<Self>() + self.directory.bytes_in_memory() + memos.sum::<usize>()
+        size_of::<Self>()
+            + self.directory.bytes_in_memory()
+            + memos.sum::<usize>()
+            + self.strips.bytes_in_memory()
     }
 
     /// Bounds and NULLs of each group of 1,024 rows of a column; `None` for a column that the block lacks.
@@ -317,8 +335,21 @@ impl ColumnBlock {
     }
 
     fn memos_of(&self, meta: &ColumnMeta) -> Option<&ColumnMemos> {
-        let place = self.directory.columns.binary_search_by_key(&meta.id, |column| column.id).ok()?;
-        self.memos.get(place)
+        self.memos.get(self.place_of(meta.id)?)
+    }
+
+    pub(super) fn strips(&self) -> &Strips {
+        &self.strips
+    }
+
+    /// A strip out of the page cache, where it has a place behind all pages of the block.
+    pub(super) fn load_strip(
+        &self,
+        strip: u32,
+        load: impl FnOnce() -> Result<(Strip, usize)>,
+    ) -> Result<Arc<Strip>> {
+        let key = PageKey { block: self.handle.id(), offset: FIRST_STRIP + u64::from(strip) };
+        self.cache.get_or_load(key, Access::Point, load)
     }
 
     /// The error for damage found in a page.

@@ -21,6 +21,8 @@
 //! A *sparse* block has fewer rows than slots: a presence bitmap gives each slot its position by rank. All that is said
 //! of groups and zones counts positions.
 //!
+//! Lookups that come again find whole rows in [strips], which stand beside the pages in the cache.
+//!
 //! Blocks are immutable; reading takes no lock but the cache's. The writer ([`encode_block`]) is a pure function. All
 //! bytes from disk are checked before use, every page by its checksum first: damage is `CorruptBlock`, which names
 //! the block and the offset, and leaves other pages readable. The bytes are described in `docs/format/column-block.md`.
@@ -49,6 +51,7 @@ mod runs;
 mod scalar;
 mod statistics;
 mod strings;
+mod strips;
 mod symbols;
 mod types;
 mod unchecked;

@@ -6,9 +6,11 @@
 //! restarts by halving, then walks one interval comparing only bytes that can differ; it copies nothing.
 
 use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicBool};
 
 use crate::ids::RowId;
 use crate::lsm::batch::EntryBatch;
+use crate::lsm::hints::Hints;
 use crate::lsm::key::Position;
 use crate::lsm::sstable::codec::{Input, Malformed, add_zigzag, put_len, put_varint, zigzag_between};
 use crate::lsm::sstable::heads::Heads;
@@ -87,6 +89,8 @@ pub(crate) struct DataBlock {
     entries_end: usize,
     restarts: usize,
     heads: Heads,
+    /// Whether the hints know of the entries.
+    told: AtomicBool,
 }
 
 /// One entry in its encoded form.
@@ -117,7 +121,7 @@ impl DataBlock {
             Ok(read_entry(&mut Input::new(entries, at), true, 0, 0)?.rest)
         };
         let heads = Heads::new(&(0..restarts).map(key).collect::<Result<Vec<_>, Malformed>>()?);
-        Ok(Self { bytes, entries_end, restarts, heads })
+        Ok(Self { bytes, entries_end, restarts, heads, told: AtomicBool::new(false) })
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -159,6 +163,20 @@ impl DataBlock {
             }
         }
         Ok(None)
+    }
+
+    /// Tells the hints of all entries, if they have not been told: whoever reads an entry that is damaged says so.
+    pub fn tell_once(&self, row_base: u64, hints: &Hints) {
+        if self.told.load(atomic::Ordering::Relaxed) || self.told.swap(true, atomic::Ordering::Relaxed) {
+            return;
+        }
+        let mut entries = EntryBatch::default();
+        for interval in 0..self.restarts {
+            if self.read_interval(interval, row_base, &mut entries).is_ok() {
+                let entries = (0..entries.len()).filter_map(|at| entries.get(at));
+                entries.for_each(|entry| hints.beside(entry.prefix, entry.row));
+            }
+        }
     }
 
     /// The interval that holds the first entry at or after `target`, or the one before that.

@@ -8,6 +8,7 @@ use crate::codec::choices::Choices;
 use crate::error::{Error, Result};
 use crate::ids::{IndexId, RowId};
 use crate::lsm::batch::EntryBatch;
+use crate::lsm::hints::Hints;
 use crate::lsm::key::{Position, PositionBuf, Probe, hash_prefix, split_prefix};
 use crate::lsm::options::TableOptions;
 use crate::lsm::sstable::FORMAT;
@@ -269,6 +270,7 @@ fn written(choices: &mut Choices<'_>) {
     entries.dedup();
     let store: Arc<dyn BlockStore> = Arc::new(MemBlockStore::new());
     let mut writer = SsTableWriter::new(Arc::clone(&store), MemoryPool::new(64 << 20), options);
+    let hints = Hints::new(MemoryPool::new(1 << 20));
     for entry in &entries {
         let (index, key) = split_prefix(&entry.prefix).expect("four bytes of index");
         writer.add(index, key, entry.row).expect("in order");
@@ -294,8 +296,8 @@ fn written(choices: &mut Choices<'_>) {
         let probe = Probe::new(index, key, entry.row);
         assert_eq!(probe.hash, hash_prefix(&entry.prefix));
         assert!(run.may_contain(&probe).expect("reads"));
-        assert_eq!(run.find(&probe).expect("reads"), Some(entry.row));
+        assert_eq!(run.find_and_tell(&probe, &hints).expect("reads"), Some(entry.row));
         let absent = Probe::new(IndexId::new(3), key, RowId::MAX);
-        assert_eq!(run.find(&absent).expect("reads"), None);
+        assert_eq!(run.find_and_tell(&absent, &hints).expect("reads"), None);
     }
 }

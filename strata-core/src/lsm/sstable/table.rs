@@ -9,6 +9,7 @@ use crate::block::{BlockKind, BlockStore};
 use crate::cache::{Access, PageCache, PageKey};
 use crate::error::{Error, Result};
 use crate::ids::{BlockId, RowId};
+use crate::lsm::hints::Hints;
 use crate::lsm::key::{Position, PositionBuf, Probe};
 use crate::lsm::sstable::FORMAT;
 use crate::lsm::sstable::bloom::Filter;
@@ -134,16 +135,28 @@ impl SsTable {
 
     /// The largest row with the probe's prefix that is at most the probe's row.
     pub fn find(&self, probe: &Probe) -> Result<Option<RowId>> {
+        Ok(self.locate(probe)?.map(|(row, _)| row))
+    }
+
+    /// As [`find`](Self::find), for a table of the tree: the hints are told of the row, and of its neighbours when the
+    /// first lookup comes by.
+    pub fn find_and_tell(&self, probe: &Probe, hints: &Hints) -> Result<Option<RowId>> {
+        let Some((row, block)) = self.locate(probe)? else { return Ok(None) };
+        hints.found(probe.position().prefix, row);
+        block.tell_once(self.row_base, hints);
+        Ok(Some(row))
+    }
+
+    /// The row that a probe finds, and the block that has it.
+    fn locate(&self, probe: &Probe) -> Result<Option<(RowId, Arc<DataBlock>)>> {
         let Some((partition, target)) = self.partition_of(probe)? else { return Ok(None) };
         let Some(found) = partition.get(partition.seek(target)) else { return Ok(None) };
-        let row = self.data_block(found.child, Access::Point)?.find(target);
-        let Some(row) = row.map_err(|malformed| damaged(self.block(), found.child.offset, malformed))? else {
-            return Ok(None);
-        };
-        match row.get().checked_add(self.row_base) {
-            Some(row) => Ok(Some(RowId::new(row))),
-            None => Err(damaged(self.block(), found.child.offset, Malformed("a row beyond the last RowId"))),
-        }
+        let damaged = |malformed| damaged(self.block(), found.child.offset, malformed);
+        let block = self.data_block(found.child, Access::Point)?;
+        let Some(row) = block.find(target).map_err(damaged)? else { return Ok(None) };
+        let row = row.get().checked_add(self.row_base).map(RowId::new);
+        let row = row.ok_or_else(|| damaged(Malformed("a row beyond the last RowId")))?;
+        Ok(Some((row, block)))
     }
 
     /// False where no entry has the probe's prefix and a row of at most the probe's.

@@ -8,6 +8,7 @@ use crate::block::{BlockHandle, BlockInfo, BlockKind, BlockStore, MemBlockStore,
 use crate::cache::{Access, CacheOptions, PageCache};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlockId, IndexId, RowId};
+use crate::lsm::hints::Hints;
 use crate::lsm::key::{Position, PositionBuf, Probe, split_prefix};
 use crate::lsm::options::TableOptions;
 use crate::lsm::sstable::cursor::RunCursor;
@@ -293,9 +294,10 @@ fn tables_split_between_keys_unless_one_key_is_too_large() {
     }
     let run = Arc::new(Run::new(0, tables));
     assert_eq!(walk(Arc::clone(&run), false).expect("intact"), positions(&entries, 0));
+    let hints = Hints::new(MemoryPool::new(1 << 20));
     for row in [0, 1, 2000, 3998, 3999] {
         let probe = Probe::new(INDEX, &hot, RowId::new(row * 1_000_003 + 5));
-        assert_eq!(run.find(&probe).expect("intact"), Some(RowId::new(row * 1_000_003)));
+        assert_eq!(run.find_and_tell(&probe, &hints).expect("intact"), Some(RowId::new(row * 1_000_003)));
     }
 }
 

@@ -19,6 +19,9 @@ use crate::session::types::{RowStream, RowsTag};
 /// Rows that a point plan looks at; where there may be more, the ordinary route is as good.
 const MAX_ROWS: usize = 256;
 
+/// Columns from which on the row is read whole: frozen rows that are looked up again have their values side by side.
+const WHOLE_ROW: usize = 3;
+
 /// The rows of a SELECT.
 pub(crate) enum Read {
     /// Of plain columns.
@@ -46,7 +49,11 @@ impl PointPlan {
                 for row in rows {
                     let stored = table.row(row)?;
                     let schema = &self.table.schema;
-                    let datum = |id: ColumnId| Ok(stored.datum(schema, id)?);
+                    let whole = (columns.len() >= WHOLE_ROW).then(|| stored.to_datums(schema)).transpose()?;
+                    let datum = |id: ColumnId| match &whole {
+                        Some(values) => Ok(values.get(id.get() as usize).cloned().unwrap_or(Datum::Null)),
+                        None => Ok(stored.datum(schema, id)?),
+                    };
                     if let Some(filter) = &select.filter
                         && !filter.holds(&self.table, arguments, datum)?
                     {

@@ -5,6 +5,7 @@ mod filter;
 mod generate;
 mod golden;
 mod round_trip;
+mod strips;
 
 use std::sync::Arc;
 

@@ -1,0 +1,161 @@
+//! Strips: stretches of rows put side by side in memory, for lookups that come again.
+//!
+//! A lookup of a whole row visits a page of each column, and often a dictionary. A block whose rows are looked up again
+//! and again is better read as rows. So the second lookup into a stretch of [`STRIP_ROWS`] rows puts that stretch
+//! into the row codec, as another page of the cache, charged and evicted like any other; the next ones read it there. The
+//! first lookup only leaves a bit: a walk over all rows makes no strips.
+//!
+//! A strip has the block's own columns, whatever schema its readers have: those may be of an ALTER that is rolled back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::arrays::Reader;
+use super::block::ColumnBlock;
+use super::position::Positions;
+use crate::cache::Access;
+use crate::error::{Error, Result};
+use crate::ids::{ColumnId, SchemaVersion};
+use crate::row::{Column, Datum, RowView, Schema, SqlType, encode_row};
+
+/// Rows of a strip.
+const STRIP_ROWS: u32 = 32;
+/// Strips of wider rows than this cost more than they bring.
+const STRIP_BYTES_MAX: usize = 32 << 10;
+/// The most that a row may take in the block, on average.
+const ROW_BYTES_MAX: u64 = (STRIP_BYTES_MAX / STRIP_ROWS as usize) as u64;
+
+/// What a block knows of its strips.
+pub(super) struct Strips {
+    /// A bit for each strip: whether it was looked into.
+    touched: Box<[AtomicU64]>,
+    /// The block's columns, numbered by their place in the directory.
+    schema: OnceLock<Schema>,
+}
+
+impl Strips {
+    /// For a block of so many rows, whose pages take so many bytes.
+    pub fn new(rows: u32, pages_bytes: u32) -> Self {
+        let is_wide = u64::from(pages_bytes) > u64::from(rows) * ROW_BYTES_MAX;
+        let strips = if is_wide { 0 } else { rows.div_ceil(STRIP_ROWS) };
+        let touched = (0..strips.div_ceil(u64::BITS)).map(|_| AtomicU64::new(0)).collect();
+        Self { touched, schema: OnceLock::new() }
+    }
+
+    pub fn bytes_in_memory(&self) -> usize {
+        size_of_val(&*self.touched)
+    }
+
+    /// Notes a lookup; whether there was one before.
+    fn touch(&self, strip: u32) -> bool {
+        let Some(word) = self.touched.get((strip / u64::BITS) as usize) else { return false };
+        let bit = 1 << (strip % u64::BITS);
+        word.load(Ordering::Relaxed) & bit != 0 || word.fetch_or(bit, Ordering::Relaxed) & bit != 0
+    }
+}
+
+/// Rows in the row codec, end to end.
+#[derive(Debug)]
+pub(super) struct Strip {
+    bytes: Vec<u8>,
+    /// Where each row ends; none where the rows are too wide.
+    ends: Vec<u32>,
+}
+
+impl Strip {
+    fn row(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)? as usize;
+        let start = index.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())? as usize;
+        self.bytes.get(start..end)
+    }
+}
+
+impl ColumnBlock {
+    /// The values of a slot's row, one for each column of `schema`, NULL for those that were dropped; `None` where the row
+    /// stands in no strip, so that the columns have to be asked.
+    ///
+    /// # Errors
+    /// `Invalid` where a column has another type here.
+    pub fn strip_row(&self, schema: &Schema, slot: u16) -> Result<Option<Vec<Datum>>> {
+        let slot = u32::from(slot);
+        let position = self.presence().map_or(slot, |presence| presence.rank(slot));
+        if !self.contains(slot) || !self.strips().touch(position / STRIP_ROWS) {
+            return Ok(None);
+        }
+        // Whatever damage there is, the columns tell who reads them.
+        let Ok(strip) = self.strip(position / STRIP_ROWS) else { return Ok(None) };
+        let Some(bytes) = strip.row((position % STRIP_ROWS) as usize) else { return Ok(None) };
+        let row = RowView::new(bytes, self.strip_schema())?;
+        let value = |column: &Column| {
+            if column.dropped {
+                return Ok(Datum::Null);
+            }
+            match self.column_of(column)? {
+                Some(_) => row.datum(place_id(self.place_of(column.id).unwrap_or(usize::MAX))?),
+                None => Ok(column.missing.clone()),
+            }
+        };
+        schema.columns.iter().map(value).collect::<Result<_>>().map(Some)
+    }
+
+    fn strip(&self, strip: u32) -> Result<Arc<Strip>> {
+        self.load_strip(strip, || {
+            let strip = self.build_strip(strip)?;
+            let bytes =
+                size_of::<Strip>() + strip.bytes.capacity() + strip.ends.capacity() * size_of::<u32>();
+            Ok((strip, bytes))
+        })
+    }
+
+    fn build_strip(&self, strip: u32) -> Result<Strip> {
+        let (start, end) = (strip * STRIP_ROWS, self.rows().min((strip + 1) * STRIP_ROWS));
+        let count = end.saturating_sub(start) as usize;
+        let mut rows = vec![Vec::with_capacity(self.columns().len()); count];
+        for meta in self.columns() {
+            let mut places = rows.iter_mut();
+            let mut add = |value| {
+                places
+                    .next()
+                    .map(|row| row.push(value))
+                    .ok_or_else(|| Error::Invalid("too many values".into()))
+            };
+            if meta.null_count == self.rows() {
+                (0..count).try_for_each(|_| add(Datum::Null))?;
+            } else {
+                let positions = Positions::Range(start, end);
+                Reader { block: self, meta, positions, access: Access::Point }.each_datum(add)?;
+            }
+        }
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count));
+        for row in &rows {
+            encode_row(self.strip_schema(), row, &mut bytes)?;
+            if bytes.len() > STRIP_BYTES_MAX {
+                return Ok(Strip { bytes: Vec::new(), ends: Vec::new() });
+            }
+            ends.push(bytes.len() as u32);
+        }
+        bytes.shrink_to_fit();
+        Ok(Strip { bytes, ends })
+    }
+
+    fn strip_schema(&self) -> &Schema {
+        self.strips().schema.get_or_init(|| {
+            let columns = self.columns().iter().enumerate().map(|(place, meta)| Column {
+                id: ColumnId::new(place as u32),
+                name: String::new(),
+                column_type: meta.column_type.clone(),
+                sql_type: SqlType::default(),
+                nullable: true,
+                default: None,
+                missing: Datum::Null,
+                dropped: false,
+            });
+            Schema::new(SchemaVersion::default(), columns.collect())
+        })
+    }
+}
+
+fn place_id(place: usize) -> Result<ColumnId> {
+    let place = u32::try_from(place).map_err(|_| Error::Invalid("a column without a place".into()))?;
+    Ok(ColumnId::new(place))
+}

@@ -1,0 +1,96 @@
+//! Rows in strips are the rows that the columns have.
+
+use super::generate::{PROFILES, Profile, types, values};
+use super::*;
+use crate::ids::SchemaVersion;
+use crate::row::Schema;
+
+/// A sparse block of a few columns of all kinds, the slots that it has, and their types.
+fn sparse(seed: u64) -> (Arc<ColumnBlock>, Vec<u32>, Vec<ColumnType>) {
+    let mut random = Random::new(seed);
+    let slots = 1 + random.below(500) as u32;
+    let present: Vec<u32> = (0..slots).filter(|slot| *slot == 0 || random.below(4) > 0).collect();
+    let mut words = vec![0_u64; 1024];
+    present.iter().for_each(|slot| words[*slot as usize / 64] |= 1 << (slot % 64));
+    let all = types();
+    let kinds: Vec<ColumnType> =
+        (0..4).map(|_| all[random.below(all.len() as u64) as usize].clone()).collect();
+    let columns: Vec<_> = kinds
+        .iter()
+        .enumerate()
+        .map(|(id, kind)| {
+            let profile = PROFILES[random.below(PROFILES.len() as u64) as usize];
+            let values = values(kind, profile, present.len(), random.below(3) * 10, seed ^ id as u64);
+            (ColumnId::new(id as u32), kind.clone(), array(kind, &values))
+        })
+        .collect();
+    let payload = encode_block(&columns, Some(&words), slots, &EncodeOptions::default()).expect("encodes");
+    (open(&payload).expect("opens"), present, kinds)
+}
+
+#[test]
+fn rows_in_strips_are_those_of_the_columns() {
+    let mut seen = 0;
+    for seed in 1..200 {
+        let (block, present, kinds) = sparse(seed);
+        let mut columns: Vec<Column> = (0..).zip(&kinds).map(|(id, kind)| column(id, kind)).collect();
+        columns[1].dropped = true;
+        columns.push(Column { missing: Datum::Int64(7), ..column(4, &ColumnType::Int64) });
+        let schema = Schema::new(SchemaVersion::new(3), columns);
+        let last = *present.last().expect("slot 0") as u16;
+        assert_eq!(block.strip_row(&schema, last).expect("reads"), None, "seen for the first time");
+        for _ in 0..2 {
+            for slot in present.iter().map(|slot| *slot as u16) {
+                let Some(row) = block.strip_row(&schema, slot).expect("reads") else { continue };
+                for (column, found) in schema.columns.iter().zip(&row) {
+                    let expected = match column.dropped {
+                        true => Datum::Null,
+                        false => block.get(column, slot).expect("reads"),
+                    };
+                    assert!(same(found, &expected), "seed {seed} slot {slot}: {found:?}, not {expected:?}");
+                    seen += 1;
+                }
+            }
+        }
+        let absent = (0..500).find(|slot| !block.contains(*slot)).expect("few slots");
+        assert_eq!(block.strip_row(&schema, absent as u16).expect("reads"), None);
+    }
+    assert!(seen > 100_000, "{seen} values in strips");
+}
+
+#[test]
+fn wide_rows_make_no_strips() {
+    let columns = [column(0, &ColumnType::Text)];
+    let schema = Schema::new(SchemaVersion::new(1), columns.to_vec());
+    let all_alike = vec![Datum::Text("x".repeat(5_000)); 100];
+    let random = values(&ColumnType::Text, Profile::Random, 100, 0, 1);
+    for (values, expected) in [(all_alike, false), (random, true)] {
+        let block = block_of(&ColumnType::Text, &values, 32 << 10);
+        let found = (0..3).any(|_| block.strip_row(&schema, 40).expect("reads").is_some());
+        assert_eq!(found, expected, "{:?}", values[40]);
+        assert!(same(&block.get(&columns[0], 40).expect("reads"), &values[40]));
+    }
+}
+
+#[test]
+fn damage_in_one_column_leaves_the_others_to_read() {
+    let types = [ColumnType::Int64, ColumnType::Text];
+    let columns: Vec<_> = (0..)
+        .zip(&types)
+        .map(|(id, kind)| {
+            (ColumnId::new(id), kind.clone(), array(kind, &values(kind, Profile::Random, 100, 0, 9)))
+        })
+        .collect();
+    let mut payload = encode_block(&columns, None, 100, &EncodeOptions::default()).expect("encodes");
+    let whole = open(&payload).expect("opens");
+    let end = payload.len();
+    // The pages of the last column and its statistics are the last of the block.
+    payload[end / 2] ^= 1;
+    let Ok(block) = open(&payload) else { panic!("the directory is damaged") };
+    let schema =
+        Schema::new(SchemaVersion::new(1), (0..).zip(&types).map(|(id, kind)| column(id, kind)).collect());
+    assert!((0..3).all(|_| block.strip_row(&schema, 5).expect("says nothing").is_none()));
+    let [numbers, texts] = &*schema.columns else { panic!("two columns") };
+    assert_eq!(block.get(numbers, 5).expect("is whole"), whole.get(numbers, 5).expect("is whole"));
+    assert!(block.get(texts, 5).is_err());
+}
