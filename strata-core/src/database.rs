@@ -118,12 +118,10 @@ impl Database {
         for table in SystemTable::ALL {
             heaps.get_or_create(table.heap());
         }
-        let tree = IndexTree::open(
-            cache.clone(),
-            &state.sstables,
-            state.counters.next_sstable_sequence,
-            options.sizes.index.clone(),
-        )?;
+        let mut index = options.sizes.index.clone();
+        index.table.limit_to(pool.cap());
+        let next_sequence = state.counters.next_sstable_sequence;
+        let tree = IndexTree::open(cache.clone(), &state.sstables, next_sequence, index)?;
         let (journal, records) = Journal::open(
             vfs,
             &dir.join("journal"),

@@ -27,6 +27,17 @@ impl Default for TableOptions {
     }
 }
 
+/// So many tables fit into memory, at least; but they are not made smaller than [`TABLE_BYTES_MIN`].
+const TABLES_OF_MEMORY: usize = 32;
+const TABLE_BYTES_MIN: usize = 1 << 20;
+
+impl TableOptions {
+    /// Tables that are a small part of the memory there is, since they are built in it.
+    pub fn limit_to(&mut self, memory_bytes: usize) {
+        self.table_bytes = self.table_bytes.min((memory_bytes / TABLES_OF_MEMORY).max(TABLE_BYTES_MIN));
+    }
+}
+
 /// How the tree is kept in shape.
 #[derive(Clone, Debug)]
 pub struct LsmOptions {

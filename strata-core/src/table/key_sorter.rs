@@ -175,7 +175,9 @@ impl KeySorter {
     }
 
     fn writer(&self) -> SsTableWriter {
-        SsTableWriter::new(self.cache.store().clone(), self.cache.pool().clone(), TableOptions::default())
+        let mut options = TableOptions::default();
+        options.limit_to(self.cache.pool().cap());
+        SsTableWriter::new(self.cache.store().clone(), self.cache.pool().clone(), options)
             .prepaid(self.for_writer.bytes())
     }
 }

@@ -1,5 +1,6 @@
 //! Work that is large beside the memory there is: it goes in pieces, and what cannot does not keep the rest waiting.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
@@ -8,6 +9,7 @@ use strata_core::catalog::change::NewIndex;
 use strata_core::heap::SegmentView;
 use strata_core::ids::ColumnId;
 use strata_core::maintenance::Step;
+use strata_core::manifest::Manifest;
 use strata_core::row::{Datum, KeyOrder};
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
@@ -41,6 +43,38 @@ fn long_batch(ids: std::ops::Range<i64>, width: usize) -> RecordBatch {
         ("note", Arc::new(notes) as ArrayRef, true),
     ])
     .expect("columns fit")
+}
+
+fn index_of(column: u32) -> NewIndex {
+    let columns = vec![IndexColumn { column: ColumnId::new(column), order: KeyOrder::default() }];
+    NewIndex { name: "other".into(), primary: false, unique: false, constraint: false, columns }
+}
+
+/// Files of an index are built in memory.
+#[test]
+fn the_files_of_an_index_are_a_small_part_of_memory() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open_within(&vfs, 16 << 20);
+    let table = create_accounts(&db, "accounts");
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(txn.create_index(table, index_of(2))).expect("made");
+    txn.commit().expect("commits").wait().expect("durable");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(async {
+        let mut load = txn.bulk_load(table).await?;
+        load.append(&long_batch(0..20_000, 200))?;
+        load.finish().await
+    })
+    .expect("loads");
+    txn.commit().expect("commits").wait().expect("durable");
+    let largest = || {
+        let state = Manifest::read(&*vfs, &Path::new(DIR).join("manifest")).expect("reads");
+        state.sstables.iter().map(|table| table.payload_bytes).max().expect("there are some")
+    };
+    while db.maintain().expect("works") != Step::Idle {}
+    assert!(largest() < 2 << 20, "loaded: {}", largest());
+    db.vacuum().expect("works");
+    assert!(largest() < 2 << 20, "compacted: {}", largest());
 }
 
 #[test]
@@ -79,14 +113,7 @@ fn an_index_is_built_where_the_pool_has_little_left() {
     while db.maintain().expect("works") != Step::Idle {}
     let others = db.pool().reserve("others", db.pool().cap() - (3 << 20)).expect("is there");
     let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    let by_balance = NewIndex {
-        name: "by_balance".into(),
-        primary: false,
-        unique: false,
-        constraint: false,
-        columns: vec![IndexColumn { column: ColumnId::new(1), order: KeyOrder::default() }],
-    };
-    block_on(txn.create_index(table, by_balance)).expect("built");
+    block_on(txn.create_index(table, index_of(1))).expect("built");
     txn.commit().expect("commits").wait().expect("durable");
     drop(others);
     assert_clean(&db);
