@@ -2,7 +2,8 @@
 //!
 //! The table is locked with `Share`, so no writer of it is in flight: every row of it is published, and the rows that
 //! come later find the index in the catalog (TRAPS: DDL against DML). The index id is new, so its files cannot
-//! stand above newer entries of the same key (rule 3).
+//! stand above newer entries of the same key (rule 3). Rows that had ended by then have no entry, so the index serves no snapshot
+//! older than its commit: see [`TableView::index_is_whole`].
 
 use std::sync::Arc;
 

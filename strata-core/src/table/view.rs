@@ -25,6 +25,8 @@ pub struct ReadView {
     own: Option<OwnWrites>,
     reads: Option<Arc<ReadSet>>,
     catalog: Arc<Catalog>,
+    /// Whether the catalog is the transaction's own, which began from the newest there was.
+    has_ddl: bool,
 }
 
 /// A prefix of a transaction's writes.
@@ -44,8 +46,9 @@ impl ReadView {
         reads: Option<Arc<ReadSet>>,
         catalog: Option<Arc<Catalog>>,
     ) -> Self {
+        let has_ddl = catalog.is_some();
         let catalog = catalog.unwrap_or_else(|| shared.catalog.at(snapshot.timestamp()));
-        Self { shared, snapshot, own, reads, catalog }
+        Self { shared, snapshot, own, reads, catalog, has_ddl }
     }
 
     /// The snapshot.
@@ -160,12 +163,28 @@ impl TableView {
     }
 
     /// Whether an index finds all that the statement sees. What its transaction has loaded in bulk, and what it has
-    /// made an index over, is found there once it commits; until then a scan must answer.
+    /// made an index over, is found there once it commits; and an index that was made after the snapshot lacks rows that
+    /// had ended by then. Until then a scan must answer.
     pub fn index_is_whole(&self, index: IndexId) -> bool {
-        let Some(own) = &self.view.own else { return true };
+        self.index_is_as_old_as_the_snapshot(index) && !self.has_unadopted_files(index)
+    }
+
+    /// Or the snapshot sees no row at all that it could lack.
+    fn index_is_as_old_as_the_snapshot(&self, index: IndexId) -> bool {
+        let (view, snapshot) = (&self.view, self.view.snapshot.timestamp());
+        if !view.has_ddl || self.heap.visible_end(snapshot) == RowId::ZERO {
+            return true;
+        }
+        let catalog = view.shared.catalog.at(snapshot);
+        catalog.table(self.def.id).is_ok_and(|table| table.index(index).is_some())
+    }
+
+    /// Whether the transaction has made files of the index that no tree has yet.
+    fn has_unadopted_files(&self, index: IndexId) -> bool {
+        let Some(own) = &self.view.own else { return false };
         let writes = own.writes.read();
         let mut loads = writes.loads().iter().filter(|load| load.is_visible(own.position));
-        loads.all(|load| load.tables_of(index).is_empty())
+        loads.any(|load| !load.tables_of(index).is_empty())
     }
 
     fn own_load_rows(&self) -> u64 {

@@ -1,12 +1,15 @@
 //! Traps of what enters the index tree from the side.
 
+use std::ops::Bound::Unbounded;
 use std::sync::Arc;
 
-use strata_core::Error;
-use strata_core::ids::ColumnId;
-use strata_core::table::Isolation;
+use strata_core::catalog::change::NewIndex;
+use strata_core::ids::{ColumnId, IndexId, RowId, TableId};
+use strata_core::row::ColumnType;
+use strata_core::table::{Isolation, TableView};
 use strata_core::txn::{RowLockMode, block_on};
 use strata_core::vfs::MemVfs;
+use strata_core::{Database, Error};
 
 use super::{crash, lazy, load, open_with};
 use crate::common::*;
@@ -77,4 +80,109 @@ fn first_hit_wins_backfill() {
         insert(&db, table, &[account(200, 7)]).expect("the balance is free now");
         assert_clean(&db);
     }
+}
+
+/// Fails unless each index that is whole finds what a scan does; says which are.
+fn whole_indexes(view: &TableView) -> Vec<IndexId> {
+    let mut seen = Vec::new();
+    for segment in view.segments().expect("reads") {
+        let slots = view.visible_slots(&segment, 0..segment.slots().next_multiple_of(64)).expect("reads");
+        seen.extend(slots.iter().map(|slot| segment.segment().first_row().offset(u64::from(*slot))));
+    }
+    seen.extend(view.own_rows().iter().map(|(row, _)| *row));
+    seen.sort_unstable();
+    let indexes = view.def().indexes.iter().map(|index| index.id);
+    let whole: Vec<IndexId> = indexes.filter(|index| view.index_is_whole(*index)).collect();
+    for index in &whole {
+        let rows = view.range(*index, Unbounded, Unbounded, false).expect("reads");
+        let mut found: Vec<RowId> = rows.collect::<Result<_, _>>().expect("reads");
+        found.sort_unstable();
+        assert_eq!(found, seen, "index {index:?}");
+    }
+    whole
+}
+
+fn by_balance() -> NewIndex {
+    let mut index = primary_key("by_balance");
+    (index.primary, index.unique, index.constraint) = (false, false, false);
+    index.columns[0].column = ColumnId::new(1);
+    index
+}
+
+fn delete(db: &Database, table: TableId, ids: std::ops::Range<i64>) {
+    let txn = writer(db, table);
+    for id in ids {
+        let (row, _) = find(&txn, db, table, id).expect("is there");
+        let view = txn.view().table(table).expect("is there");
+        block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("locked");
+        txn.delete(&view, row).expect("deletes");
+    }
+    txn.commit().expect("commits").wait().expect("durable");
+}
+
+/// A transaction with one snapshot makes an index after others have ended rows that it sees: the index has none of those.
+#[test]
+fn an_index_serves_no_snapshot_older_than_its_rows() {
+    for ended in [0..3, 0..10] {
+        let db = open_with(&Arc::new(MemVfs::new()), lazy());
+        let table = create_accounts(&db, "accounts");
+        let rows: Vec<_> = (0..10).map(|id| account(id, id)).collect();
+        insert(&db, table, &rows).expect("inserts");
+        let mut txn = db.begin(Isolation::RepeatableRead).expect("begins");
+        assert_eq!(txn.view().table(table).expect("is there").row_count(), 10);
+        delete(&db, table, ended);
+        let index = block_on(txn.create_index(table, by_balance())).expect("builds");
+        let view = txn.view().table(table).expect("is there");
+        assert_eq!(view.row_count(), 10);
+        assert!(!whole_indexes(&view).contains(&index));
+        txn.commit().expect("commits").wait().expect("durable");
+        let view = db.view().table(table).expect("is there");
+        assert!(whole_indexes(&view).contains(&index));
+    }
+}
+
+/// The transaction that makes the index has itself ended rows: a snapshot taken in between sees them.
+#[test]
+fn an_index_serves_no_snapshot_taken_while_it_was_made() {
+    let db = open_with(&Arc::new(MemVfs::new()), lazy());
+    let table = create_accounts(&db, "accounts");
+    let others = create_accounts(&db, "others");
+    insert(&db, table, &[account(1, 1), account(2, 2)]).expect("inserts");
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    assert!(add(&txn, &db, table, 1, 100).expect("updates"));
+    let index = block_on(txn.create_index(table, by_balance())).expect("builds");
+    insert(&db, others, &[account(1, 1)]).expect("time goes on");
+    let mut between = db.begin(Isolation::RepeatableRead).expect("begins");
+    assert_eq!(between.view().table(table).expect("is there").row_count(), 2);
+    txn.commit().expect("commits").wait().expect("durable");
+    block_on(between.change_catalog(|catalog| catalog.create_schema("other"))).expect("made");
+    let view = between.view().table(table).expect("is there");
+    assert!(!whole_indexes(&view).contains(&index));
+}
+
+/// Own DDL begins from the newest catalog: indexes come with it that were made after the snapshot.
+#[test]
+fn an_index_of_others_serves_no_older_snapshot_either() {
+    let db = open_with(&Arc::new(MemVfs::new()), lazy());
+    let table = create_accounts(&db, "accounts");
+    let rows: Vec<_> = (0..10).map(|id| account(id, id)).collect();
+    insert(&db, table, &rows).expect("inserts");
+    let mut old = db.begin(Isolation::RepeatableRead).expect("begins");
+    assert_eq!(old.view().table(table).expect("is there").row_count(), 10);
+    delete(&db, table, 0..3);
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let index = block_on(txn.create_index(table, by_balance())).expect("builds");
+    txn.commit().expect("commits").wait().expect("durable");
+    block_on(old.change_catalog(|catalog| catalog.create_schema("other"))).expect("made");
+    let view = old.view().table(table).expect("is there");
+    assert_eq!(view.row_count(), 10);
+    assert!(!whole_indexes(&view).contains(&index));
+    // One that is made on a table without rows lacks none.
+    let empty = block_on(old.change_catalog(|catalog| {
+        catalog.create_table("public", "empty", vec![column("id", ColumnType::Int64, false)])
+    }));
+    let empty = empty.expect("made");
+    insert(&db, table, &[account(20, 20)]).expect("inserts");
+    let made = block_on(old.create_index(empty, primary_key("empty_pkey"))).expect("built");
+    assert!(whole_indexes(&old.view().table(empty).expect("is there")).contains(&made));
 }
