@@ -10,13 +10,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arrow_array::{ArrayRef, new_null_array};
+
 use super::arrays::Reader;
 use super::block::ColumnBlock;
 use super::position::Positions;
 use crate::cache::Access;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, SchemaVersion};
-use crate::row::{Column, Datum, RowView, Schema, SqlType, encode_row};
+use crate::row::{
+    Column, ColumnReader, Datum, DatumRef, RowView, Schema, SqlType, arrow_type, encode_row_with,
+};
 
 /// Rows of a strip.
 const STRIP_ROWS: u32 = 32;
@@ -110,25 +114,28 @@ impl ColumnBlock {
     fn build_strip(&self, strip: u32) -> Result<Strip> {
         let (start, end) = (strip * STRIP_ROWS, self.rows().min((strip + 1) * STRIP_ROWS));
         let count = end.saturating_sub(start) as usize;
-        let mut rows = vec![Vec::with_capacity(self.columns().len()); count];
-        for meta in self.columns() {
-            let mut places = rows.iter_mut();
-            let mut add = |value| {
-                places
-                    .next()
-                    .map(|row| row.push(value))
-                    .ok_or_else(|| Error::Invalid("too many values".into()))
-            };
-            if meta.null_count == self.rows() {
-                (0..count).try_for_each(|_| add(Datum::Null))?;
-            } else {
+        let arrays = self.columns().iter().map(|meta| match meta.null_count == self.rows() {
+            true => Ok(new_null_array(&arrow_type(&meta.column_type), count)),
+            false => {
                 let positions = Positions::Range(start, end);
-                Reader { block: self, meta, positions, access: Access::Point }.each_datum(add)?;
+                Reader { block: self, meta, positions, access: Access::Point }.array()
             }
-        }
+        });
+        let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
+        let readers = arrays.iter().zip(self.columns());
+        let readers: Vec<ColumnReader<'_>> = readers
+            .map(|(array, meta)| ColumnReader::new(array.as_ref(), &meta.column_type))
+            .collect::<Result<_>>()?;
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count));
-        for row in &rows {
-            encode_row(self.strip_schema(), row, &mut bytes)?;
+        let mut values = Vec::with_capacity(readers.len());
+        for row in 0..count {
+            values.clear();
+            for reader in &readers {
+                values.push(reader.value(row)?);
+            }
+            // It asks for one column after the other.
+            let mut values = values.drain(..);
+            encode_row_with(self.strip_schema(), &mut bytes, |_| values.next().unwrap_or(DatumRef::Null))?;
             if bytes.len() > STRIP_BYTES_MAX {
                 return Ok(Strip { bytes: Vec::new(), ends: Vec::new() });
             }
