@@ -8,19 +8,16 @@
 use std::sync::Arc;
 
 use super::key_sorter::KeySorter;
-use super::keys::{encode_index_key, key_has_null};
+use super::keys::key_has_null;
+use super::segment_keys::{BATCH_ROWS, for_each_key};
 use super::transaction::{Transaction, key_of};
 use super::view::TableView;
 use crate::catalog::change::NewIndex;
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::{Error, Result};
-use crate::heap::column::Selection;
-use crate::ids::{ColumnId, IndexId, RowId, TableId};
-use crate::row::{ColumnReader, Datum};
+use crate::ids::{IndexId, RowId, TableId};
+use crate::row::Datum;
 use crate::txn::{BulkPart, TableLockMode};
-
-/// Rows that are read at a time.
-const BATCH_ROWS: u32 = 8_192;
 
 impl Transaction {
     /// Makes an index over the rows of a table, waiting for its writers to end.
@@ -126,33 +123,15 @@ fn add_segment(
     sorter: &mut KeySorter,
 ) -> Result<()> {
     let def = view.def();
-    let ids: Vec<ColumnId> = index.columns.iter().map(|column| column.column).collect();
-    let mut values = vec![Datum::Null; def.schema.columns.len()];
-    let mut key = Vec::new();
-    let first_row = segment.segment().first_row();
     let mut start = 0;
     while start < segment.slots() {
         let end = segment.slots().min(start + BATCH_ROWS);
         let slots = view.visible_slots(segment, start..end)?;
         start = end;
-        if slots.is_empty() {
-            continue;
-        }
-        let arrays = segment.read(&def.schema, &ids, &Selection::Slots(slots.clone()))?;
-        let types = ids.iter().map(|id| def.schema.column(*id).map(|column| &column.column_type));
-        let readers = arrays.iter().zip(types).filter_map(|(array, column_type)| {
-            column_type.map(|column_type| ColumnReader::new(array.as_ref(), column_type))
-        });
-        let readers: Vec<ColumnReader<'_>> = readers.collect::<Result<_>>()?;
-        for (place, slot) in slots.iter().enumerate() {
-            for (id, reader) in ids.iter().zip(&readers) {
-                values[id.get() as usize] = reader.value(place)?.to_datum();
-            }
-            check_not_null(def, index, &values)?;
-            key.clear();
-            encode_index_key(def, index, &values, &mut key)?;
-            sorter.add(&key, first_row.offset(u64::from(*slot)))?;
-        }
+        for_each_key(def, index, segment, &slots, |values, key, row| {
+            check_not_null(def, index, values)?;
+            sorter.add(key, row)
+        })?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! | `transaction` | writes, locks, DDL, commit |
 //! | `savepoint` | going back within a transaction |
 //! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
-//! | `index_build` | CREATE INDEX |
+//! | `index_build`, `segment_keys` | CREATE INDEX |
 //! | `relocate` | moving rows out of nearly empty segments |
 
 mod bulk;
@@ -21,6 +21,7 @@ mod read_set;
 mod relocate;
 mod row;
 mod savepoint;
+mod segment_keys;
 mod shared;
 mod transaction;
 mod view;
