@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::segment::SegmentEntry;
 use super::{Heap, SegmentView};
@@ -58,10 +59,7 @@ impl Heap {
     /// Those of the block store where marks must be read.
     pub fn changes(&self, snapshot: Timestamp, since: Timestamp, new: Range<RowId>) -> Result<Vec<Changed>> {
         let snapshot_end = self.visible_end(snapshot);
-        let is_new = |entry: &SegmentEntry| {
-            let first = entry.id.first_row();
-            first < new.end && first.offset(entry.slots().into()) > new.start
-        };
+        let is_new = |entry: &SegmentEntry| has_rows_between(entry, new.start, new.end);
         let mut entries: Vec<Arc<SegmentEntry>> = Vec::new();
         for entry in self.directory.iter() {
             if is_new(&entry) || entry.marks.has_groups() {
@@ -102,24 +100,61 @@ impl Heap {
             let first = entry.id.first_row();
             let mut slots = ended.remove(&entry.id).unwrap_or_default();
             if is_new(&entry) {
-                let slots_of =
-                    |row: RowId| row.get().saturating_sub(first.get()).min(entry.slots().into()) as u32;
                 // Where it was before may be new too, and dead when that was looked at.
-                let is_change = |slot: &u32| {
-                    !entry.marks.is_dead(*slot as u16)
-                        && moves.origin(first.offset((*slot).into())) >= snapshot_end
-                };
-                slots.extend((slots_of(new.start)..slots_of(new.end)).filter(is_change));
-            }
-            if slots.is_empty() {
-                continue;
+                let origin = |slot: &u32| moves.origin(first.offset((*slot).into()));
+                slots.extend(
+                    live_slots(&entry, new.start, new.end).filter(|slot| origin(slot) >= snapshot_end),
+                );
             }
             slots.sort_unstable();
             slots.dedup();
-            let count = entry.slots();
-            let segment = SegmentView::new(self.env.clone(), entry, count, Timestamp::new(u64::MAX));
-            changes.push(Changed { segment, slots });
+            changes.extend(self.changed(entry, slots));
         }
         Ok(changes)
     }
+
+    /// The live rows from `start` on, a segment at a time, as they stand when it is their turn. A commit that is
+    /// being applied may be seen in part.
+    ///
+    /// # Errors
+    /// Those of the block store where marks must be read.
+    pub fn rows_from(&self, start: RowId) -> impl Iterator<Item = Result<Changed>> + '_ {
+        let now = self.end();
+        let entries = self.directory.iter().filter(move |entry| has_rows_between(entry, start, now));
+        entries.filter_map(move |entry| {
+            if let Err(error) = entry.marks.load(&self.env) {
+                return Some(Err(error));
+            }
+            let slots = live_slots(&entry, start, now).collect();
+            self.changed(entry, slots).map(Ok)
+        })
+    }
+
+    fn changed(&self, entry: Arc<SegmentEntry>, slots: Vec<u32>) -> Option<Changed> {
+        let count = entry.slots();
+        let view = || SegmentView::new(self.env.clone(), entry, count, Timestamp::new(u64::MAX));
+        (!slots.is_empty()).then(|| Changed { segment: view(), slots })
+    }
+
+    /// How many bulk loads have been adopted since the heap was opened. Whoever reads it, and then an index, finds there the
+    /// keys of all loads that it counts.
+    pub fn adoptions(&self) -> u64 {
+        self.adoptions.load(Ordering::Acquire)
+    }
+
+    /// Counts a load whose index files are in the tree (commit section, replay).
+    pub fn count_adoption(&self) {
+        self.adoptions.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn has_rows_between(entry: &SegmentEntry, start: RowId, end: RowId) -> bool {
+    let first = entry.id.first_row();
+    first < end && first.offset(entry.slots().into()) > start
+}
+
+fn live_slots(entry: &SegmentEntry, start: RowId, end: RowId) -> impl Iterator<Item = u32> + '_ {
+    let first = entry.id.first_row();
+    let slot_of = |row: RowId| row.get().saturating_sub(first.get()).min(entry.slots().into()) as u32;
+    (slot_of(start)..slot_of(end)).filter(|slot| !entry.marks.is_dead(*slot as u16))
 }

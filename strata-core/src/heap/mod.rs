@@ -93,6 +93,8 @@ pub struct Heap {
     versions: Versions,
     /// The RowId after the last row applied. Readers of a snapshot look at `versions` instead.
     end: AtomicU64,
+    /// How many bulk loads it has taken in since it was opened.
+    adoptions: AtomicU64,
     /// Rows below this are in the manifest's images: replay skips them.
     persisted_end: RowId,
     segment_bytes: u64,
@@ -187,6 +189,7 @@ impl Heap {
             directory,
             versions: Versions::new(Version { row_end, live_rows }),
             end: AtomicU64::new(row_end.get()),
+            adoptions: AtomicU64::new(0),
             persisted_end: row_end,
             segment_bytes: SEGMENT_BYTES,
             tail: Mutex::new(tail),

@@ -70,7 +70,7 @@ pub use memtable::ENTRY_OVERHEAD_BYTES;
 pub use merge::{RangeCursor, RowsOfKey};
 pub use options::{LsmOptions, TableOptions};
 pub use sstable::writer::SsTableWriter;
-pub use table_merge::{TableMerge, find_in_tables};
+pub use table_merge::{TableMerge, TableProbe, find_in_tables};
 pub use tree::IndexTree;
 pub use version::{LEVELS, Version, VersionChange};
 

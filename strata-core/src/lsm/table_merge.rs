@@ -22,13 +22,41 @@ pub fn find_in_tables(
     index: IndexId,
     key: &[u8],
 ) -> Result<Option<RowId>> {
-    let probe = Probe::new(index, key, RowId::MAX);
-    for meta in tables {
-        if let Some(row) = open_table(cache, meta)?.find(&probe)? {
-            return Ok(Some(row));
-        }
+    TableProbe::open(cache, tables)?.find(index, key)
+}
+
+/// Looks keys up in tables that no tree has.
+pub struct TableProbe {
+    run: Run,
+}
+
+impl TableProbe {
+    /// A probe of these tables, which must not overlap. Reads nothing.
+    ///
+    /// # Errors
+    /// `CorruptBlock` where a table's bounds are none.
+    pub fn open(cache: &Arc<PageCache>, tables: &[SsTableMeta]) -> Result<Self> {
+        Ok(Self { run: open_run(cache, tables)? })
     }
-    Ok(None)
+
+    /// The largest row with a key; ordinals of a load stay such.
+    ///
+    /// # Errors
+    /// `CorruptBlock`, `Io`, `OutOfMemory`.
+    pub fn find(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
+        self.run.find(&Probe::new(index, key, RowId::MAX))
+    }
+
+    /// The first and the last key; `None` where there are none.
+    pub fn bounds(&self) -> Option<(&[u8], &[u8])> {
+        let (first, last) = (self.run.tables().first()?, self.run.tables().last()?);
+        Some((split_prefix(first.smallest().prefix)?.1, split_prefix(last.largest().prefix)?.1))
+    }
+}
+
+fn open_run(cache: &Arc<PageCache>, tables: &[SsTableMeta]) -> Result<Run> {
+    let tables = tables.iter().map(|meta| open_table(cache, meta).map(Arc::new)).collect::<Result<_>>()?;
+    Ok(Run::new(0, tables))
 }
 
 /// Merges runs, each a list of tables that do not overlap, in ascending order: keys ascending, rows descending
@@ -45,9 +73,8 @@ impl TableMerge {
     pub fn open(cache: &Arc<PageCache>, runs: &[Vec<SsTableMeta>]) -> Result<Self> {
         let mut sources = Vec::with_capacity(runs.len());
         for run in runs.iter().filter(|run| !run.is_empty()) {
-            let tables =
-                run.iter().map(|meta| open_table(cache, meta).map(Arc::new)).collect::<Result<_>>()?;
-            sources.push(Source::Run(RunCursor::new(Arc::new(Run::new(0, tables)), false, Access::Scan)));
+            let run = Arc::new(open_run(cache, run)?);
+            sources.push(Source::Run(RunCursor::new(run, false, Access::Scan)));
         }
         Ok(Self { merge: Merge::new(sources, None, None, false, RowId::MAX) })
     }

@@ -45,7 +45,12 @@ impl Run {
         self.tables.iter().map(|table| table.payload_bytes()).sum()
     }
 
-    /// The largest row with the probe's prefix that is at most the probe's row. The hints are told of it.
+    /// The largest row with the probe's prefix that is at most the probe's row; an ordinal, in a load that no tree has.
+    pub fn find(&self, probe: &Probe) -> Result<Option<RowId>> {
+        self.table_of(probe).map_or(Ok(None), |table| table.find(probe))
+    }
+
+    /// As [`find`](Self::find), in the tree. The hints are told of it.
     pub fn find_and_tell(&self, probe: &Probe, hints: &Hints) -> Result<Option<RowId>> {
         match self.table_of(probe) {
             Some(table) => table.find_and_tell(probe, hints),

@@ -1,8 +1,8 @@
 //! Bulk load: rows straight into column blocks, keys into sorted index files.
 //!
 //! Blocks and files hold *ordinals relative to the load* (`segment << 16 | slot`, from 0); the commit adopts them at
-//! a segment boundary and adds the base. The load holds `ShareRowExclusive` on the table, so that no other writer
-//! of it is in flight and its uniqueness check, made against the newest version of each key, holds at commit.
+//! a segment boundary and adds the base. The load holds `RowExclusive` on the table, as other writers do: it keeps none of
+//! them off. How its keys stay unique is told in [`unique`](super::unique).
 //! Loads of less than [`MIN_ROWS`] (see [`BulkSizes`]) go in as ordinary rows.
 //!
 //! Memory stays bounded: a segment of rows, with the text that their views lead to, and a run of keys for each index. A batch
@@ -10,9 +10,9 @@
 //!
 //! [`BulkLoad`] borrows its transaction. Where the rows come from another thread, a [`BulkWriter`] takes them there:
 //! it owns what it needs, does all I/O and the uniqueness checks, and ends as a [`SealedLoad`], which the
-//! transaction then adopts. The transaction must write nothing in between.
+//! transaction then adopts, waiting for whoever is deleting rows with its keys. From sealing to adoption the transaction must
+//! write nothing, and not go back to a savepoint.
 
-use std::ops::Bound::Unbounded;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,7 +25,10 @@ use parking_lot::RwLock;
 use super::key_sorter::KeySorter;
 use super::keys::encode_index_key;
 use super::shared::Shared;
-use super::transaction::Transaction;
+use super::transaction::{Transaction, declare_refusal};
+use super::unique::Doubt;
+use super::unique::seal::{SealCheck, settle};
+use super::view::TableView;
 use crate::block::{BlockKind, ReleaseBlock};
 use crate::catalog::TableDef;
 use crate::error::{Error, Result};
@@ -68,6 +71,8 @@ pub struct BulkWriter {
     pending_bytes: Reservation,
     sorters: Vec<KeySorter>,
     blocks: Vec<(BlockId, u32)>,
+    /// Where the transaction is SERIALIZABLE.
+    reads: Option<TableView>,
 }
 
 /// A load whose blocks and files are written and checked. Dropped before it is adopted, it leaves nothing behind.
@@ -77,7 +82,10 @@ pub struct SealedLoad {
     returns: u64,
     table: Arc<TableDef>,
     form: Sealed,
-    /// What the rows of [`Sealed::Rows`] take.
+    doubts: Vec<Doubt>,
+    /// Where the transaction's writes ended when they were checked.
+    position: u64,
+    /// What the rows of [`Sealed::Rows`], and the doubts, take.
     _memory: Reservation,
 }
 
@@ -89,7 +97,7 @@ enum Sealed {
 }
 
 impl Transaction {
-    /// Begins a bulk load into a table, waiting for other writers of the table to end.
+    /// Begins a bulk load into a table.
     ///
     /// # Errors
     /// `NotFound`, `Deadlock`.
@@ -102,8 +110,9 @@ impl Transaction {
     /// # Errors
     /// `NotFound`, `Deadlock`.
     pub async fn bulk_writer(&self, table: TableId) -> Result<BulkWriter> {
-        self.lock_table(table, TableLockMode::ShareRowExclusive).await?;
+        self.lock_table(table, TableLockMode::RowExclusive).await?;
         let table = self.newest_catalog().table(table)?.clone();
+        let reads = self.tracked_view(table.id)?;
         let pending_bytes = self.shared().store.pool.reserve("bulk load", 0)?;
         let cache = &self.shared().store.cache;
         let sorters = table.indexes.iter();
@@ -120,6 +129,7 @@ impl Transaction {
             pending_bytes,
             sorters,
             blocks: Vec::new(),
+            reads,
         })
     }
 
@@ -194,7 +204,8 @@ impl SealedLoad {
     /// Makes the rows part of the transaction that the load was begun by. Returns how many there are.
     ///
     /// # Errors
-    /// `Invalid` for another transaction, and where it went back to a savepoint meanwhile; for few rows as [`Transaction::insert`].
+    /// `Invalid` for another transaction, and where that has written since, or went back to a savepoint; `DuplicateKey`
+    /// and `Deadlock`, as [`Transaction::insert`].
     pub async fn adopt(mut self, transaction: &Transaction) -> Result<u64> {
         if transaction.id() != self.transaction {
             return Err(Error::Invalid("a bulk load belongs to another transaction".into()));
@@ -211,7 +222,13 @@ impl SealedLoad {
                 Ok(rows)
             }
             Sealed::Part(part) => {
+                settle(transaction, &self.table, &self.doubts).await?;
+                if transaction.position() != self.position {
+                    let message = "the transaction has written since the load was checked";
+                    return Err(Error::Invalid(message.into()));
+                }
                 let Some(part) = part.take() else { return Ok(0) };
+                transaction.note_claims(&self.table);
                 let rows = part.rows;
                 transaction.add_load(part);
                 Ok(rows)
@@ -285,10 +302,12 @@ impl BulkWriter {
     /// # Errors
     /// As [`append`](Self::append), and `DuplicateKey` against the table.
     pub fn seal(mut self) -> Result<SealedLoad> {
+        let position = self.writes.read().position();
+        let mut doubts = Vec::new();
         let form = if self.blocks.is_empty() && self.pending_rows < self.shared.bulk.rows {
             Sealed::Rows(std::mem::take(&mut self.pending))
         } else {
-            Sealed::Part(Some(self.seal_part()?))
+            Sealed::Part(Some(self.seal_part(&mut doubts)?))
         };
         let held = self.pending_bytes.bytes();
         Ok(SealedLoad {
@@ -297,26 +316,31 @@ impl BulkWriter {
             returns: self.returns,
             table: self.table.clone(),
             form,
+            doubts,
+            position,
             _memory: self.pending_bytes.split(held),
         })
     }
 
-    fn seal_part(&mut self) -> Result<BulkPart> {
+    fn seal_part(&mut self, doubts: &mut Vec<Doubt>) -> Result<BulkPart> {
         self.write_segment()?;
         let mut tables = Vec::new();
-        let sorters = std::mem::take(&mut self.sorters);
-        for (sorter, index) in sorters.into_iter().zip(&self.table.indexes) {
+        for sorter in std::mem::take(&mut self.sorters) {
             let files = sorter.finish();
-            let files = files.inspect_err(|_| self.give_back(&tables))?;
-            let checked = if index.unique { self.check_against_table(index.id, &files) } else { Ok(()) };
-            tables.extend(files);
-            if let Err(error) = checked {
-                self.give_back(&tables);
-                return Err(error);
-            }
+            tables.extend(files.inspect_err(|_| self.give_back(&tables))?);
         }
+        let (writes, memory) = (self.writes.read(), &mut self.pending_bytes);
+        let check = SealCheck::new(&self.shared, self.transaction, &self.table, &writes, memory);
+        let checked = check.run(&tables);
+        drop(writes);
+        let (checked_end, found) = checked.inspect_err(|refusal| {
+            self.reads.iter().for_each(|view| declare_refusal(view, refusal));
+            self.give_back(&tables);
+        })?;
+        *doubts = found;
         let load = self.shared.next_load();
-        Ok(BulkPart::new(load, self.table.heap, std::mem::take(&mut self.blocks), tables, false))
+        let part = BulkPart::new(load, self.table.heap, std::mem::take(&mut self.blocks), tables, false);
+        Ok(part.checked_below(checked_end))
     }
 
     fn write_segment(&mut self) -> Result<()> {
@@ -370,62 +394,6 @@ impl BulkWriter {
                 encode_index_key(&self.table, index, &values, &mut key)?;
                 sorter.add(&key, first.offset(place as u64))?;
             }
-        }
-        Ok(())
-    }
-
-    fn check_against_table(
-        &self,
-        index: crate::ids::IndexId,
-        files: &[crate::manifest::SsTableMeta],
-    ) -> Result<()> {
-        let store = &self.shared.store;
-        let writes = self.writes.read();
-        let own = writes.heap(self.table.heap);
-        let mut entries = store.tree.range(index, Unbounded, Unbounded, false, RowId::MAX);
-        if entries.next()?.is_none() && own.is_none() && writes.loads().is_empty() {
-            return Ok(());
-        }
-        let heap = store.heaps.get_or_create(self.table.heap);
-        let Some(def) = self.table.index(index) else { return Ok(()) };
-        let mut merge = crate::lsm::TableMerge::open(&store.cache, &[files.to_vec()])?;
-        while let Some((key, _)) = merge.next()? {
-            let committed = store
-                .newest_row(&heap, index, key)?
-                .is_some_and(|row| !own.is_some_and(|own| own.is_marked(row, writes.position())));
-            let in_writes = own.is_some_and(|own| {
-                let mut rows = own.rows_of_key(&(index, key.into()));
-                rows.any(|row| own.row(row).is_some_and(|row| row.is_visible(writes.position())))
-            });
-            if (committed || in_writes) && !super::keys::key_has_null(&self.table, def, key)? {
-                return Err(Error::DuplicateKey { table: self.table.id, index, key: key.to_vec() });
-            }
-        }
-        self.check_against_loads(&writes, index, files)
-    }
-
-    /// Two bulk loads of one transaction into a table with a unique index: merged, equal keys meet.
-    fn check_against_loads(
-        &self,
-        writes: &WriteSet,
-        index: crate::ids::IndexId,
-        files: &[crate::manifest::SsTableMeta],
-    ) -> Result<()> {
-        let earlier = writes.loads().iter().filter(|load| load.heap == self.table.heap);
-        let mut runs: Vec<Vec<_>> = earlier.map(|load| load.tables_of(index)).collect();
-        if runs.is_empty() {
-            return Ok(());
-        }
-        runs.push(files.to_vec());
-        let Some(def) = self.table.index(index) else { return Ok(()) };
-        let mut merge = crate::lsm::TableMerge::open(&self.shared.store.cache, &runs)?;
-        let mut last: Vec<u8> = Vec::new();
-        while let Some((key, _)) = merge.next()? {
-            if last == key && !super::keys::key_has_null(&self.table, def, key)? {
-                return Err(Error::DuplicateKey { table: self.table.id, index, key: key.to_vec() });
-            }
-            last.clear();
-            last.extend_from_slice(key);
         }
         Ok(())
     }

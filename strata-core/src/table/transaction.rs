@@ -19,6 +19,8 @@ use super::keys::{encode_index_key, index_keys};
 use super::read_set::{ReadCheck, ReadPredicate, ReadSet};
 use super::savepoint::Timeline;
 use super::shared::Shared;
+use super::unique::commit::{Claims, UniqueCheck};
+use super::unique::duplicate;
 use super::view::{OwnWrites, ReadView, TableView};
 use crate::catalog::system::SystemTable;
 use crate::catalog::{Catalog, CatalogRows, IndexDef, TableDef, read_system_table};
@@ -68,6 +70,7 @@ pub struct Transaction {
     reads: Option<Arc<ReadSet>>,
     pub(super) ddl: Option<PrivateCatalog>,
     pub(super) timeline: Timeline,
+    claims: Claims,
     finished: bool,
 }
 
@@ -84,7 +87,7 @@ impl Transaction {
         let id = shared.next_txn();
         let reads = (isolation == Isolation::Serializable).then(Arc::default);
         let (snapshot, timeline) = (RwLock::new(None), Timeline::default());
-        let moved = Mutex::default();
+        let (moved, claims) = (Mutex::default(), Claims::default());
         Ok(Self {
             shared,
             id,
@@ -95,6 +98,7 @@ impl Transaction {
             reads,
             ddl: None,
             timeline,
+            claims,
             finished: false,
         })
     }
@@ -119,6 +123,11 @@ impl Transaction {
             }
         };
         self.view_at(snapshot, self.reads.clone())
+    }
+
+    /// A view of the table that notes what is read, where the level is SERIALIZABLE.
+    pub(super) fn tracked_view(&self, table: TableId) -> Result<Option<TableView>> {
+        self.reads.as_ref().map(|_| self.view().table(table)).transpose()
     }
 
     /// A view of all that is published now, whatever the level.
@@ -282,7 +291,7 @@ impl Transaction {
         }
     }
 
-    fn acquire_row(&self, heap: HeapId, row: RowId, mode: RowLockMode) -> LockTicket {
+    pub(super) fn acquire_row(&self, heap: HeapId, row: RowId, mode: RowLockMode) -> LockTicket {
         self.shared.store.locks.acquire(self.id, Resource::Row(heap, row), LockMode::Row(mode))
     }
 
@@ -312,20 +321,23 @@ impl Transaction {
         let resource = Resource::Key(index.id, key.as_ref().into());
         self.shared.store.locks.acquire(self.id, resource, LockMode::Exclusive).await?;
         self.shared.store.check_writable()?;
+        self.note_claims(table);
         while let Some(holder) = self.live_holder(table, index, key)? {
             if holder.is_provisional() {
-                return Err(duplicate(table, index, key));
+                return Err(duplicate(table, index.id, key));
             }
             // Whoever is deleting the row, or changing its key, holds it for update: wait, then look again.
             self.acquire_row(table.heap, holder, RowLockMode::KeyShare).await?;
+            // A load locks no keys that would be waited for until its row is durable.
+            if !self.shared.store.is_published(&self.shared.store.heaps.get_or_create(table.heap), holder) {
+                self.shared.store.when_published().await?;
+            }
             if self.live_holder(table, index, key)? == Some(holder) {
-                // The refusal tells of the row: a transaction that goes on (savepoints) has read it.
-                if self.reads.is_some() {
-                    let bound = || Bound::Included(key.to_vec());
-                    let _ =
-                        self.view().table(table.id)?.declare(ReadPredicate::Keys(index.id, bound(), bound()));
+                let refusal = duplicate(table, index.id, key);
+                if let Some(view) = self.tracked_view(table.id)? {
+                    declare_refusal(&view, &refusal);
                 }
-                return Err(duplicate(table, index, key));
+                return Err(refusal);
             }
         }
         // The commit that freed the key may not be durable yet, and the next statement would see its row beside the new
@@ -369,6 +381,11 @@ impl Transaction {
             }
         }
         Ok(committed.filter(|row| !own.is_some_and(|own| own.is_marked(*row, writes.position()))))
+    }
+
+    /// Keys of the table are about to be looked for: what comes between then and the commit is to be looked at there.
+    pub(super) fn note_claims(&self, table: &TableDef) {
+        self.claims.note(table, &self.shared);
     }
 
     /// Adopts a bulk load's blocks and index files at commit.
@@ -429,20 +446,34 @@ impl Transaction {
     /// Commits. The outcome is known when the ticket is ready.
     ///
     /// # Errors
-    /// `DiskFull`, `OutOfMemory`, `Poisoned`, `ReadConflict`: the transaction is rolled back.
+    /// `DiskFull`, `OutOfMemory`, `Poisoned`, `ReadConflict`: the transaction is rolled back. So it is where a bulk load has
+    /// committed a key that this transaction wrote, or the other way round; then the ticket fails, with `DuplicateKey`.
     pub fn commit(mut self) -> Result<CommitTicket> {
+        let catalog = self.newest_catalog();
         let on_apply = self.write_catalog_rows()?;
         if self.writes.read().is_empty() {
-            return Ok(CommitTicket::settled(self.shared.store.snapshots.published()));
+            return Ok(CommitTicket::settled(Ok(self.shared.store.snapshots.published())));
         }
-        let mut check = self.read_check();
-        let precondition = check.as_mut().map(|check| check as &mut dyn Precondition);
-        let ticket = self.shared.store.commit(self.id, &self.writes.read(), precondition, on_apply)?;
-        drop(check);
+        let ticket = match self.commit_writes(&catalog, on_apply) {
+            Err(refusal @ Error::DuplicateKey { .. }) => return Ok(self.shared.store.refuse(refusal)),
+            outcome => outcome?,
+        };
         // From here on the commit pipeline releases the locks.
         self.finished = true;
         self.writes.read().discard_given_up();
         Ok(ticket)
+    }
+
+    fn commit_writes(&self, catalog: &Catalog, on_apply: Option<OnApply>) -> Result<CommitTicket> {
+        let writes = self.writes.read();
+        let mut reads = self.read_check();
+        let mut unique = UniqueCheck::new(&self.shared, &writes, &self.claims, catalog)?;
+        let unique: &mut dyn Precondition = &mut unique;
+        let store = &self.shared.store;
+        match &mut reads {
+            Some(reads) => store.commit(self.id, &writes, &mut [unique, reads], on_apply),
+            None => store.commit(self.id, &writes, &mut [unique], on_apply),
+        }
     }
 
     /// What must hold of the reads at commit.
@@ -510,8 +541,12 @@ fn end_row(
     }
 }
 
-fn duplicate(table: &TableDef, index: &IndexDef, key: &[u8]) -> Error {
-    Error::DuplicateKey { table: table.id, index: index.id, key: key.to_vec() }
+/// A refusal tells of the row that has the key: a transaction that goes on (savepoints) has read it.
+pub(super) fn declare_refusal(view: &TableView, refusal: &Error) {
+    if let Error::DuplicateKey { index, key, .. } = refusal {
+        let bound = || Bound::Included(key.clone());
+        let _ = view.clone().declare(ReadPredicate::Keys(*index, bound(), bound()));
+    }
 }
 
 /// The key of one index for a row's values.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::lock::LockManager;
 use super::snapshot::SnapshotRegistry;
-use super::ticket::CommitOutcome;
+use super::ticket::{CommitOutcome, CommitTicket};
 use crate::error::{Error, Result};
 use crate::heap::Heap;
 use crate::ids::{HeapId, Lsn, RowId, Timestamp, TxnId};
@@ -25,6 +25,8 @@ pub(super) struct InFlight {
     /// Where it replaced rows.
     pub(super) heaps: Vec<Arc<Heap>>,
     pub(super) outcome: CommitOutcome,
+    /// Of others, who are told when this is published; with what, where it is not that.
+    pub(super) told: Vec<(CommitOutcome, Option<Error>)>,
     /// Room in the journal, held until the record is durable.
     pub(super) _space: JournalSpace,
 }
@@ -80,6 +82,19 @@ impl Publisher {
         self.in_flight.lock().push_back(commit);
     }
 
+    /// A ticket that settles once all that is applied is published: with `refusal`, if there is one. Where that is never
+    /// published, it says so instead. Called in the commit section, where what is applied is in flight or published.
+    pub(super) fn when_published(&self, refusal: Option<Error>) -> CommitTicket {
+        let mut in_flight = self.in_flight.lock();
+        let Some(last) = in_flight.back_mut() else {
+            let published = self.check_writable().map(|()| self.snapshots.published());
+            return CommitTicket::settled(published.and_then(|at| refusal.map_or(Ok(at), Err)));
+        };
+        let (outcome, ticket) = CommitOutcome::new();
+        last.told.push((outcome, refusal));
+        ticket
+    }
+
     /// Publishes what is durable, releases its locks and settles its tickets. Called by the journal.
     pub fn on_durable(&self, durable: Result<Lsn>) {
         let mut settled = Vec::new();
@@ -102,13 +117,17 @@ impl Publisher {
         }
         for commit in settled {
             self.locks.release_committed(commit.txn, |heap, row| commit.successor(heap, row));
-            let InFlight { timestamp, outcome, _space: space, heaps, .. } = commit;
+            let InFlight { timestamp, outcome, told, _space: space, heaps, .. } = commit;
             // Who is told finds all given back that the commit held.
             drop((space, heaps));
-            outcome.settle(match &durable {
+            let settled = match &durable {
                 Ok(_) => Ok(timestamp),
                 Err(error) => Err(Error::Poisoned { reason: error.to_string() }),
-            });
+            };
+            for (outcome, refusal) in told {
+                outcome.settle(settled.clone().and_then(|at| refusal.map_or(Ok(at), Err)));
+            }
+            outcome.settle(settled);
         }
     }
 }

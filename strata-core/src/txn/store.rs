@@ -6,7 +6,7 @@
 //! fails or does I/O. The journal's group sync then calls [`Publisher::on_durable`], which publishes in timestamp order,
 //! releases locks and settles tickets.
 //!
-//! **Lock order:** `section` > `in_flight` > leaves (lock manager, snapshot registry, journal buffer, heap tails).
+//! **Lock order:** `turn` > `section` > `in_flight` > leaves (lock manager, snapshot registry, journal buffer, heap tails).
 //! The sync thread takes `in_flight` without `section`.
 //!
 //! **Failure.** A sync that fails poisons the store. Where it was the journal's, every commit in flight and every later one
@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 use super::heaps::HeapSet;
 use super::lock::LockManager;
@@ -37,7 +37,9 @@ use crate::memory::{MemoryPool, Reservation};
 pub type OnApply = Box<dyn FnOnce(Timestamp) + Send>;
 
 /// What must hold of the state that a commit is applied to. Checking may take reads, so it is done outside the
-/// commit section, and again for what was applied meanwhile, until nothing was that could matter.
+/// commit section, and again for what was applied meanwhile, until nothing was that could matter. Where that does
+/// not come to an end by itself, the commit takes a *turn*: the others wait in front of the section while it checks
+/// what is left, which is what was applied during the check before.
 pub trait Precondition {
     /// Notes how far things are, for the check that follows (in the commit section): `last` was applied last.
     fn note(&mut self, last: Timestamp);
@@ -48,12 +50,12 @@ pub trait Precondition {
     /// What the commit is refused with; those of the block store.
     fn check(&mut self) -> Result<()>;
 
-    /// Whether nothing that could matter was applied after what was noted (in the commit section).
+    /// Whether nothing that could matter was applied after what was checked (in the commit section).
     fn still_holds(&self) -> bool;
 }
 
-/// How often a precondition is checked. Each check covers what was committed during the one before it.
-const PRECONDITION_ATTEMPTS: u32 = 32;
+/// How often preconditions are checked beside other commits. Each check covers what was committed during the one before.
+const CHECKS_BEFORE_TURN: u32 = 8;
 
 /// What the commit section guards.
 #[derive(Debug)]
@@ -102,6 +104,8 @@ pub struct Store {
     /// The locks.
     pub locks: Arc<LockManager>,
     section: Mutex<CommitSection>,
+    /// Passed by every commit on its way into the section; held by the one that has a turn.
+    turn: RwLock<()>,
     publisher: Arc<Publisher>,
 }
 
@@ -137,6 +141,7 @@ impl Store {
             snapshots: publisher.snapshots().clone(),
             locks: publisher.locks().clone(),
             section: Mutex::new(CommitSection { last: parts.last_commit, pending_loads: Vec::new() }),
+            turn: RwLock::new(()),
             publisher,
         }
     }
@@ -156,17 +161,33 @@ impl Store {
         action(&mut self.section.lock())
     }
 
+    /// A ticket that is ready once all that is applied now is published. Whoever tells of what a commit did, and has
+    /// not waited for its locks, waits here first: a reply never shows what is not durable.
+    pub fn when_published(&self) -> CommitTicket {
+        self.with_section(|_| self.publisher.when_published(None))
+    }
+
+    /// The ticket of a commit that was not made, for what others have committed: it fails once theirs is published.
+    pub fn refuse(&self, refusal: Error) -> CommitTicket {
+        self.with_section(|_| self.publisher.when_published(Some(refusal))).refused()
+    }
+
+    /// Whether a row that is applied is published.
+    pub fn is_published(&self, heap: &Heap, row: RowId) -> bool {
+        row < heap.visible_end(self.snapshots.take().timestamp())
+    }
+
     /// Commits a write set.
     ///
     /// # Errors
-    /// `DiskFull`, `OutOfMemory`, `Poisoned`, or I/O errors of what had to be loaded: nothing was done then. The
-    /// ticket tells what comes later. The transaction's locks are released when the ticket settles; on an error
+    /// `DiskFull`, `OutOfMemory`, `Poisoned`, I/O errors of what had to be loaded, or those of the preconditions: nothing
+    /// was done then. The ticket tells what comes later. The transaction's locks are released when the ticket settles; on an error
     /// here they are the caller's to release.
     pub fn commit(
         &self,
         txn: TxnId,
         writes: &WriteSet,
-        precondition: Option<&mut dyn Precondition>,
+        preconditions: &mut [&mut dyn Precondition],
         on_apply: Option<OnApply>,
     ) -> Result<CommitTicket> {
         self.check_writable()?;
@@ -180,7 +201,7 @@ impl Store {
         let heaps = replacing.map(|part| self.heaps.get_or_create(part.heap)).collect();
         let (outcome, ticket) = CommitOutcome::new();
 
-        let mut section = self.enter_section(precondition)?;
+        let (mut section, turn) = self.enter_section(preconditions)?;
         self.check_writable()?;
         let placement = self.place(&section, &body);
         let end = self.journal.append(body.finish(&placement));
@@ -189,8 +210,10 @@ impl Store {
             on_apply(placement.timestamp);
         }
         let timestamp = placement.timestamp;
-        self.publisher.push(InFlight { timestamp, end, txn, heaps, outcome, _space: space });
+        let told = Vec::new();
+        self.publisher.push(InFlight { timestamp, end, txn, heaps, outcome, told, _space: space });
         drop(section);
+        drop(turn);
         self.thin_out(&body, &crowded);
 
         // The sync may have ended before the entry was in the queue.
@@ -201,21 +224,34 @@ impl Store {
         Ok(ticket)
     }
 
-    /// Enters the commit section in a state for which the precondition holds.
+    /// Enters the commit section in a state for which the preconditions hold. Where that took a turn, the turn ends with
+    /// the guard that comes with it.
     fn enter_section(
         &self,
-        precondition: Option<&mut dyn Precondition>,
-    ) -> Result<MutexGuard<'_, CommitSection>> {
-        let Some(precondition) = precondition else { return Ok(self.section.lock()) };
-        for _ in 0..PRECONDITION_ATTEMPTS {
-            self.with_section(|section| precondition.note(section.last));
-            precondition.check()?;
+        preconditions: &mut [&mut dyn Precondition],
+    ) -> Result<(MutexGuard<'_, CommitSection>, Option<RwLockWriteGuard<'_, ()>>)> {
+        let mut turn = None;
+        let mut checks = 0;
+        loop {
+            // Who waits here holds locks of rows and keys, but nothing that whoever has the turn would wait for.
+            let pass = turn.is_none().then(|| self.turn.read());
             let section = self.section.lock();
-            if precondition.still_holds() {
-                return Ok(section);
+            drop(pass);
+            if preconditions.iter().all(|precondition| precondition.still_holds()) {
+                return Ok((section, turn));
             }
+            if turn.is_none() && checks == CHECKS_BEFORE_TURN {
+                drop(section);
+                turn = Some(self.turn.write());
+                continue;
+            }
+            preconditions.iter_mut().for_each(|precondition| precondition.note(section.last));
+            drop(section);
+            for precondition in preconditions.iter_mut() {
+                precondition.check()?;
+            }
+            checks += 1;
         }
-        Err(Error::ReadConflict)
     }
 
     /// Takes the garbage of crowded keys out of the memtables: a row that is updated all day would fill them.
@@ -386,6 +422,9 @@ impl Store {
         if let Err(error) = self.tree.adopt(tables) {
             // The bounds of a file that was just written are none: its index is not to be trusted.
             self.poison(&error.to_string());
+        }
+        if !load.absolute {
+            heap.count_adoption();
         }
         section.pending_loads.push(PendingLoad { load: load.load, end, heap: load.heap, blocks });
     }

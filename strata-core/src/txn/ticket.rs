@@ -26,7 +26,7 @@ pub(crate) struct CommitOutcome {
 impl CommitOutcome {
     pub(crate) fn new() -> (Self, CommitTicket) {
         let state = Arc::new(Mutex::new(State::Waiting(None)));
-        (Self { state: state.clone() }, CommitTicket { state })
+        (Self { state: state.clone() }, CommitTicket { state, is_refused: false })
     }
 
     pub(crate) fn settle(&self, outcome: Result<Timestamp>) {
@@ -43,12 +43,23 @@ impl CommitOutcome {
 #[must_use = "a commit is acknowledged only when its ticket is ready"]
 pub struct CommitTicket {
     state: Arc<Mutex<State>>,
+    is_refused: bool,
 }
 
 impl CommitTicket {
-    /// The ticket of a commit that had nothing to make durable.
-    pub(crate) fn settled(timestamp: Timestamp) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Settled(Ok(timestamp)))) }
+    /// A ticket that waits for nothing.
+    pub(crate) fn settled(outcome: Result<Timestamp>) -> Self {
+        Self { state: Arc::new(Mutex::new(State::Settled(outcome))), is_refused: false }
+    }
+
+    /// The same, of a commit that was not made.
+    pub(crate) fn refused(self) -> Self {
+        Self { is_refused: true, ..self }
+    }
+
+    /// Whether the commit was not made, for what others have committed: that is told once theirs is durable.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// Blocks this thread until the commit is durable.

@@ -4,6 +4,8 @@ mod common;
 mod dropped;
 mod durability;
 mod gate;
+mod hooked;
+mod loads;
 mod loads_and_maintenance;
 mod moves;
 mod savepoints;

@@ -212,26 +212,6 @@ fn an_index_build_waits_for_writers_and_sees_their_rows() {
     assert_clean(&db);
 }
 
-/// TRAPS, "Bulk against a quiet writer".
-#[test]
-fn bulk_against_a_quiet_writer() {
-    let db = Arc::new(memory());
-    let table = create_accounts(&db, "accounts");
-    let quiet = writer(&db, table);
-    block_on(quiet.insert(&def(&db, table), &account(7, 1))).expect("inserts");
-    let loading = {
-        let db = db.clone();
-        thread::spawn(move || {
-            let txn = db.begin(Isolation::ReadCommitted).expect("begins");
-            block_on(txn.bulk_load(table)).map(|_| ())
-        })
-    };
-    thread::sleep(std::time::Duration::from_millis(50));
-    assert!(!loading.is_finished(), "a load waits for writers of the table");
-    quiet.commit().expect("commits").wait().expect("durable");
-    loading.join().expect("no panic").expect("begins");
-}
-
 /// The keys of a bulk load stand in files of their own until it commits: an insert must look there too.
 #[test]
 fn an_insert_after_a_bulk_load_of_its_transaction_meets_its_keys() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::block::BlockHandle;
 use crate::cache::PageCache;
-use crate::ids::{BlockId, HeapId, IndexId, LoadId};
+use crate::ids::{BlockId, HeapId, IndexId, LoadId, RowId};
 use crate::manifest::SsTableMeta;
 
 /// Column blocks and index files that a bulk load has written and the commit will adopt.
@@ -22,6 +22,8 @@ pub struct BulkPart {
     pub absolute: bool,
     /// Rows in all blocks.
     pub rows: u64,
+    /// Of the rows that the table has below this, none that stays has a unique key of the load.
+    pub checked_end: RowId,
     pub(super) written_at: u64,
     /// Of the column blocks, then of the index files, once a transaction has the load.
     handles: Vec<Arc<BlockHandle>>,
@@ -37,7 +39,23 @@ impl BulkPart {
         absolute: bool,
     ) -> Self {
         let rows = blocks.iter().map(|(_, slots)| u64::from(*slots)).sum();
-        Self { load, heap, blocks, tables, absolute, rows, written_at: 0, handles: Vec::new() }
+        Self {
+            load,
+            heap,
+            blocks,
+            tables,
+            absolute,
+            rows,
+            checked_end: RowId::ZERO,
+            written_at: 0,
+            handles: Vec::new(),
+        }
+    }
+
+    /// Notes against which rows of the table its unique keys were checked.
+    pub fn checked_below(mut self, end: RowId) -> Self {
+        self.checked_end = end;
+        self
     }
 
     /// Holds the blocks, so that they outlive the load for as long as somebody reads them.

@@ -9,7 +9,7 @@
 //! | Replay into a changed form | rule 5: rows of a frozen segment are counted and skipped | [`crash::replay_into_a_changed_form`]; `heap/tests/traps.rs` |
 //! | First hit wins | rule 3: adoption seals the memtable | [`index::first_hit_wins`]; `lsm/tests.rs` |
 //! | First hit wins: backfill | rule 3: a backfill enters below the newer tail | [`index::first_hit_wins_backfill`]; `lsm/tests.rs` |
-//! | Bulk against a quiet writer | the load's lock on its table | `bulk_against_a_quiet_writer` in `transactions.rs` |
+//! | Bulk against a quiet writer | each looks again at its commit (`table/unique`) | `bulk_against_a_quiet_writer` and others in `loads/` |
 //! | The lost successor | locks move to the successor | [`waiting::the_lost_successor_without_a_key`] and three more there; `transactions.rs` |
 //! | Resurrection by rewrite | marks belong to the segment, not to its image | [`reclaim::resurrection_by_rewrite`]; `heap/tests/traps.rs` |
 //! | DDL against DML | an index build's lock on its table | [`waiting::ddl_against_dml`]; `transactions.rs` |

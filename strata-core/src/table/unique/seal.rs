@@ -1,0 +1,166 @@
+//! Steps 1 and 2 of a load, and its doubts: see the [module above](super).
+
+use std::ops::Bound::Included;
+use std::sync::Arc;
+
+use super::{DOUBT_BYTES, Doubt, duplicate};
+use crate::catalog::{IndexDef, TableDef};
+use crate::error::Result;
+use crate::heap::Heap;
+use crate::ids::{IndexId, RowId, TxnId};
+use crate::lsm::{TableMerge, TableProbe};
+use crate::manifest::SsTableMeta;
+use crate::memory::Reservation;
+use crate::row::Datum;
+use crate::table::keys::{encode_index_key, key_has_null};
+use crate::table::shared::Shared;
+use crate::table::transaction::{Transaction, declare_refusal};
+use crate::txn::{RowLockMode, WriteSet};
+
+/// The check of a load's unique keys against its table and its transaction.
+pub(in crate::table) struct SealCheck<'a> {
+    shared: &'a Shared,
+    transaction: TxnId,
+    table: &'a TableDef,
+    heap: Arc<Heap>,
+    writes: &'a WriteSet,
+    /// Grows by what the doubts take.
+    memory: &'a mut Reservation,
+    /// Rows below this are covered by step 2.
+    end: RowId,
+    doubts: Vec<Doubt>,
+}
+
+impl<'a> SealCheck<'a> {
+    /// Step 1.
+    pub fn new(
+        shared: &'a Shared,
+        transaction: TxnId,
+        table: &'a TableDef,
+        writes: &'a WriteSet,
+        memory: &'a mut Reservation,
+    ) -> Self {
+        let heap = shared.store.heaps.get_or_create(table.heap);
+        let end = shared.store.with_section(|_| heap.next_row());
+        Self { shared, transaction, table, heap, writes, memory, end, doubts: Vec::new() }
+    }
+
+    /// Step 2, for the files that a load has of the table's indexes. Returns the row below which the table was looked at.
+    ///
+    /// # Errors
+    /// `DuplicateKey`; those of the block store; `OutOfMemory`.
+    pub fn run(mut self, files: &[SsTableMeta]) -> Result<(RowId, Vec<Doubt>)> {
+        for index in self.table.indexes.iter().filter(|index| index.unique) {
+            let of_index: Vec<_> =
+                files.iter().filter(|file| file.index() == Some(index.id)).cloned().collect();
+            self.look_up(index, &of_index)?;
+        }
+        Ok((self.end, self.doubts))
+    }
+
+    /// The table, and the transaction's own rows and loads.
+    fn look_up(&mut self, index: &IndexDef, files: &[SsTableMeta]) -> Result<()> {
+        let probe = TableProbe::open(&self.shared.store.cache, files)?;
+        let Some((first, last)) = probe.bounds() else { return Ok(()) };
+        let store = &self.shared.store;
+        let (first, last) = (Included(first.to_vec()), Included(last.to_vec()));
+        let is_free = store.tree.range(index.id, first, last, false, RowId::MAX).next()?.is_none();
+        let own = self.writes.heap(self.table.heap);
+        if !is_free || own.is_some() {
+            let position = self.writes.position();
+            let mut merge = TableMerge::open(&store.cache, &[files.to_vec()])?;
+            while let Some((key, _)) = merge.next()? {
+                let committed = if is_free { None } else { store.newest_row(&self.heap, index.id, key)? };
+                let in_writes = own.is_some_and(|own| {
+                    let mut rows = own.rows_of_key(&(index.id, key.into()));
+                    rows.any(|row| own.row(row).is_some_and(|row| row.is_visible(position)))
+                });
+                if (committed.is_none() && !in_writes) || key_has_null(self.table, index, key)? {
+                    continue;
+                }
+                if in_writes {
+                    return Err(duplicate(self.table, index.id, key));
+                }
+                if let Some(row) = committed {
+                    self.found(index.id, key, row)?;
+                }
+            }
+        }
+        self.look_up_in_loads(index, files)
+    }
+
+    /// Two bulk loads of one transaction into a table with a unique index: merged, equal keys meet.
+    fn look_up_in_loads(&self, index: &IndexDef, files: &[SsTableMeta]) -> Result<()> {
+        let earlier = self.writes.loads().iter().filter(|load| load.heap == self.table.heap);
+        let mut runs: Vec<Vec<_>> = earlier.map(|load| load.tables_of(index.id)).collect();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        runs.push(files.to_vec());
+        let mut merge = TableMerge::open(&self.shared.store.cache, &runs)?;
+        let mut last: Vec<u8> = Vec::new();
+        while let Some((key, _)) = merge.next()? {
+            if last == key && !key_has_null(self.table, index, key)? {
+                return Err(duplicate(self.table, index.id, key));
+            }
+            last.clear();
+            last.extend_from_slice(key);
+        }
+        Ok(())
+    }
+
+    /// A committed row has a key of the load.
+    fn found(&mut self, index: IndexId, key: &[u8], row: RowId) -> Result<()> {
+        let own = self.writes.heap(self.table.heap);
+        if own.is_some_and(|own| own.is_marked(row, self.writes.position())) {
+            return Ok(());
+        }
+        let store = &self.shared.store;
+        if store.locks.row_is_held(self.heap.id(), row, RowLockMode::KeyShare, self.transaction)
+            || !store.is_published(&self.heap, row)
+        {
+            self.memory.grow(DOUBT_BYTES)?;
+            self.doubts.push(Doubt { index, row });
+            return Ok(());
+        }
+        // Locks go after the marks have come: who held it until now has not ended the row. What has replaced it, if
+        // that was, is above the end.
+        if self.heap.mark(row)?.is_none() { Err(duplicate(self.table, index, key)) } else { Ok(()) }
+    }
+}
+
+/// Waits until the fate of each doubtful row is known, and what the check has met is published: the next statement sees
+/// nothing that has ended before the load.
+///
+/// # Errors
+/// `DuplicateKey` where one stays; `Deadlock`; those of the block store.
+pub(in crate::table) async fn settle(
+    transaction: &Transaction,
+    table: &TableDef,
+    doubts: &[Doubt],
+) -> Result<()> {
+    let store = &transaction.shared().store;
+    let heap = store.heaps.get_or_create(table.heap);
+    for Doubt { index, row } in doubts.iter().copied() {
+        if heap.mark(row)?.is_some() {
+            continue;
+        }
+        transaction.acquire_row(table.heap, row, RowLockMode::KeyShare).await?;
+        store.check_writable()?;
+        store.when_published().await?;
+        if heap.mark(row)?.is_some() {
+            continue;
+        }
+        let mut key = Vec::new();
+        if let Some(index) = table.index(index) {
+            let values: Vec<Datum> = heap.row(row)?.to_datums(&table.schema)?;
+            encode_index_key(table, index, &values, &mut key)?;
+        }
+        let refusal = duplicate(table, index, &key);
+        if let Some(view) = transaction.tracked_view(table.id)? {
+            declare_refusal(&view, &refusal);
+        }
+        return Err(refusal);
+    }
+    store.when_published().await.map(drop)
+}
