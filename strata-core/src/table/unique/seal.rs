@@ -89,22 +89,25 @@ impl<'a> SealCheck<'a> {
         self.look_up_in_loads(index, files)
     }
 
-    /// Two bulk loads of one transaction into a table with a unique index: merged, equal keys meet.
+    /// The transaction's earlier loads, side by side with this one: in one merge, entries that agree in the ordinal, too,
+    /// would be one.
     fn look_up_in_loads(&self, index: &IndexDef, files: &[SsTableMeta]) -> Result<()> {
         let earlier = self.writes.loads().iter().filter(|load| load.heap == self.table.heap);
-        let mut runs: Vec<Vec<_>> = earlier.map(|load| load.tables_of(index.id)).collect();
-        if runs.is_empty() {
+        let earlier: Vec<Vec<_>> = earlier.map(|load| load.tables_of(index.id)).collect();
+        if earlier.is_empty() {
             return Ok(());
         }
-        runs.push(files.to_vec());
-        let mut merge = TableMerge::open(&self.shared.store.cache, &runs)?;
-        let mut last: Vec<u8> = Vec::new();
-        while let Some((key, _)) = merge.next()? {
-            if last == key && !key_has_null(self.table, index, key)? {
+        let cache = &self.shared.store.cache;
+        let mut earlier = TableMerge::open(cache, &earlier)?;
+        let mut new = TableMerge::open(cache, &[files.to_vec()])?;
+        let mut held = earlier.next()?;
+        while let Some((key, _)) = new.next()? {
+            while held.is_some_and(|(held, _)| held < key) {
+                held = earlier.next()?;
+            }
+            if held.is_some_and(|(held, _)| held == key) && !key_has_null(self.table, index, key)? {
                 return Err(duplicate(self.table, index.id, key));
             }
-            last.clear();
-            last.extend_from_slice(key);
         }
         Ok(())
     }

@@ -23,6 +23,21 @@ fn a_load_meets_what_its_own_transaction_wrote() {
     assert_clean(&db);
 }
 
+/// Bug: entries that were the same in both loads, down to the place of the row, were taken for one.
+#[test]
+fn the_same_rows_loaded_twice() {
+    let db = memory();
+    let table = create_accounts(&db, "accounts");
+    let txn = loaded(&db, table, &range(0..20));
+    assert_duplicate(load_into(&txn, table, &range(0..20)));
+    assert_duplicate(load_into(&txn, table, &[vec![-1], range(1..20)].concat()));
+    load_into(&txn, table, &range(20..40)).expect("are others");
+    assert_duplicate(load_into(&txn, table, &range(20..40)));
+    commit(txn).expect("commits");
+    assert_eq!(ids(&db, table), range(0..40));
+    assert_clean(&db);
+}
+
 /// An UPDATE that keeps the key looks for nothing, so the commit must find the two rows.
 #[test]
 fn a_row_that_its_own_transaction_replaces_after_a_load_of_its_key() {
