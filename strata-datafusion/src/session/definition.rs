@@ -62,21 +62,8 @@ impl Session {
 
     /// An engine's error with the names that the catalog knows.
     pub(crate) fn engine_error(&mut self, error: Error, fallback: &Catalog) -> SqlError {
-        let Error::DuplicateKey { table, index, key } = &error else { return error.into() };
         let newest = self.transaction().ok().map(|open| open.storage.inner().newest_catalog());
-        let catalog = newest.as_deref().unwrap_or(fallback);
-        let Ok(table) = catalog.table(*table) else { return error.into() };
-        let Some(index) = table.index(*index) else { return error.into() };
-        let message = format!("duplicate key value violates unique constraint \"{}\"", index.name);
-        let mut answer = SqlError::new("23505", message);
-        if let Ok(values) = decode_index_key(table, index, key) {
-            let columns = index.columns.iter().zip(&values).filter_map(|(column, value)| {
-                let column = table.schema.column(column.column)?;
-                Some((column.name.as_str(), value, &column.column_type))
-            });
-            answer.detail = Some(format!("{} already exists.", describe_key(columns)));
-        }
-        answer
+        name_error(error, newest.as_deref().unwrap_or(fallback))
     }
 
     /// Makes sure that a default's expression can be planned as a value of its column.
@@ -155,4 +142,21 @@ fn default_query(default: &str, column: &str, pg_type: PgType) -> SqlResult<Ast>
         }
         _ => Err(SqlError::syntax(format!("\"{default}\" is no expression"))),
     }
+}
+
+/// An engine's error with the names of this catalog.
+pub(super) fn name_error(error: Error, catalog: &Catalog) -> SqlError {
+    let Error::DuplicateKey { table, index, key } = &error else { return error.into() };
+    let Ok(table) = catalog.table(*table) else { return error.into() };
+    let Some(index) = table.index(*index) else { return error.into() };
+    let message = format!("duplicate key value violates unique constraint \"{}\"", index.name);
+    let mut answer = SqlError::new("23505", message);
+    if let Ok(values) = decode_index_key(table, index, key) {
+        let columns = index.columns.iter().zip(&values).filter_map(|(column, value)| {
+            let column = table.schema.column(column.column)?;
+            Some((column.name.as_str(), value, &column.column_type))
+        });
+        answer.detail = Some(format!("{} already exists.", describe_key(columns)));
+    }
+    answer
 }

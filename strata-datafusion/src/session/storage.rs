@@ -13,6 +13,7 @@ use strata_core::{Database, table};
 use crate::error::SqlResult;
 use crate::provider::{StatementContext, StrataTable};
 use crate::session::cancel::CancelHandle;
+use crate::session::definition::name_error;
 use crate::sql::names::RelationName;
 
 /// The isolation levels there are.
@@ -65,8 +66,13 @@ impl EngineTransaction {
 
     /// Commits, and waits until that is durable.
     pub(crate) async fn commit(self) -> SqlResult<()> {
-        self.inner.commit()?.await?;
-        Ok(())
+        let catalog = self.inner.newest_catalog();
+        // A key may turn out here to be taken: by a bulk load, or for one.
+        let outcome = match self.inner.commit() {
+            Ok(ticket) => ticket.await,
+            Err(error) => Err(error),
+        };
+        outcome.map(drop).map_err(|error| name_error(error, &catalog))
     }
 
     /// Forgets all that the transaction did.

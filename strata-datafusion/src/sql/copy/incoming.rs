@@ -152,7 +152,7 @@ fn given_up() -> SqlError {
     SqlError::new("57014", "COPY was given up")
 }
 
-/// Waits for the table's other writers.
+/// Locks the table as an INSERT does.
 async fn begin_load(session: &mut Session, plan: &LoadPlan, limits: &Limits) -> SqlResult<BulkWriter> {
     let txn = session.write_transaction("COPY FROM")?;
     Ok(limits.race(txn.bulk_writer(plan.table.id)).await??)

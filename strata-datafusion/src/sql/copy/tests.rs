@@ -8,10 +8,13 @@ use strata_core::{Database, Options};
 use crate::error::SqlResult;
 use crate::session::{Engine, EngineOptions, Outcome, Session, SessionOptions};
 
-fn session() -> Session {
+fn engine() -> std::sync::Arc<Engine> {
     let options = EngineOptions { analytical_threads: 2 };
-    let engine = Engine::new(Database::in_memory(Options::default()).unwrap(), options).unwrap();
-    Session::new(engine, SessionOptions::default())
+    Engine::new(Database::in_memory(Options::default()).unwrap(), options).unwrap()
+}
+
+fn session() -> Session {
+    Session::new(engine(), SessionOptions::default())
 }
 
 /// Runs statements; COPY FROM STDIN gets `data` in chunks of `chunk`. Rows as text, data of COPY TO as one string.
@@ -226,6 +229,37 @@ async fn a_transaction_sees_what_it_copied_and_can_take_it_back() {
         assert_eq!(run(&mut session, "SELECT count(*) FROM t").await, [count.to_string()]);
         run(&mut session, "ROLLBACK").await;
         assert_eq!(run(&mut session, "SELECT count(*) FROM t").await, ["0"]);
+    }
+}
+
+/// COPY and INSERT … SELECT of many rows beside other writers of the table: nobody waits, the first to commit has the key.
+#[tokio::test]
+async fn a_load_beside_other_sessions() {
+    for load in ["COPY t FROM STDIN", "INSERT INTO t SELECT i, 'x' FROM generate_series(0, 59999) AS s (i)"] {
+        let engine = engine();
+        let [mut loading, mut other] =
+            [(); 2].map(|()| Session::new(engine.clone(), SessionOptions::default()));
+        run(&mut loading, "CREATE TABLE t (a integer PRIMARY KEY, b text)").await;
+        run(&mut loading, "BEGIN").await;
+        run(&mut other, "SET lock_timeout = '2s'").await;
+        feed(&mut loading, load, many(0..60_000).as_bytes(), 70_000).await.unwrap();
+        run(&mut other, "INSERT INTO t VALUES (60000, 'y')").await;
+        run(&mut other, "UPDATE t SET b = 'z' WHERE a = 60000").await;
+        run(&mut loading, "COMMIT").await;
+        assert_eq!(run(&mut other, "SELECT count(*), max(b) FROM t WHERE a >= 59999").await, ["2|z"]);
+        let refused = feed(&mut other, "INSERT INTO t VALUES (7, 'y')", b"", 1).await.unwrap_err();
+        assert_eq!(refused.sqlstate, "23505");
+
+        run(&mut other, "TRUNCATE t").await;
+        run(&mut loading, "BEGIN").await;
+        feed(&mut loading, load, many(0..60_000).as_bytes(), 70_000).await.unwrap();
+        run(&mut other, "INSERT INTO t VALUES (7, 'y')").await;
+        let refused = feed(&mut loading, "COMMIT", b"", 1).await.unwrap_err();
+        assert_eq!(
+            (refused.sqlstate, refused.detail.as_deref()),
+            ("23505", Some("Key (a)=(7) already exists."))
+        );
+        assert_eq!(run(&mut loading, "SELECT * FROM t").await, ["7|y"]);
     }
 }
 

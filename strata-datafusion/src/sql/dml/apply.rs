@@ -143,7 +143,7 @@ impl Statement<'_> {
             while let Some(batch) = batches.next().await {
                 load.append(&stored_batch(table, &batch?)?)?;
             }
-            Ok::<_, LoadError>(load.finish().await?)
+            Ok::<_, LoadError>(self.limits.race(load.finish()).await??)
         };
         match loaded.await {
             Ok(count) => Ok(Written { count, rows: Vec::new() }),
