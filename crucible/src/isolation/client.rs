@@ -107,7 +107,8 @@ impl<'a> Session<'a> {
     /// The first is known to have done nothing; the second is not.
     pub fn commit(self) -> std::result::Result<(), (Error, bool)> {
         let ticket = self.transaction.commit().map_err(|error| (error, false))?;
-        ticket.wait().map(|_| ()).map_err(|error| (error, true))
+        let is_refused = ticket.is_refused();
+        ticket.wait().map(|_| ()).map_err(|error| (error, !is_refused))
     }
 
     /// Rolls back.

@@ -92,6 +92,12 @@ impl Shared {
         Ok(Open { txn, writes, base: None, saves, loaded: BTreeSet::new(), has_ddl: false })
     }
 
+    /// What a snapshot shows that is taken now, and its timestamp.
+    pub(super) fn see_published(&self) -> Result<(u64, State), Stop> {
+        let timestamp = self.database.view().snapshot().timestamp().get();
+        Ok((timestamp, self.model.borrow_mut().see(timestamp).map_err(Stop::Wrong)?))
+    }
+
     pub(super) fn new_tag(&self) -> i64 {
         let mut tags = self.tags.borrow_mut();
         *tags += 1;
@@ -122,7 +128,12 @@ impl Open {
         Ok(state)
     }
 
-    /// The newest state with the transaction's own writes: what constraints are checked against.
+    /// What is published, with the transaction's own writes: what it may be told of constraints.
+    pub(super) fn published(&self, shared: &Shared) -> Result<State, Stop> {
+        self.over(shared.see_published()?.1)
+    }
+
+    /// The newest state with the transaction's own writes.
     pub(super) fn newest(&self, shared: &Shared) -> Result<State, Stop> {
         self.over(shared.model.borrow().latest().clone())
     }
@@ -286,6 +297,20 @@ impl Session {
         // Own writes stop being own: what views held show of them is not said.
         self.held.clear();
         let ticket = open.txn.commit()?;
+        if ticket.is_refused() {
+            let (newest, last) = {
+                let model = shared.model.borrow();
+                (model.latest().clone(), model.last())
+            };
+            let Err(error) = ticket.await else { return Err(wrong("a refused commit is told to be made")) };
+            if let Error::DuplicateKey { table, .. } = &error {
+                late_duplicate(newest, &writes, *table)?;
+                if shared.see_published()?.0 < last {
+                    return Err(wrong("a commit is refused for another that is not durable"));
+                }
+            }
+            return Err(error.into());
+        }
         if read_only {
             ticket.await?;
             return Ok("committed nothing".into());
@@ -322,6 +347,17 @@ pub(super) fn excused_duplicate(
     Err(wrong(format!("a key of row {tag} of {} is refused, and nobody has it", table.def.name)))
 }
 
+/// Fails unless two rows share a key once these writes are committed: others have loaded one of them meanwhile.
+fn late_duplicate(mut newest: State, writes: &[Write], table: TableId) -> Result<(), Stop> {
+    for write in writes {
+        newest.apply(write, OWN).map_err(wrong)?;
+    }
+    match newest.tables.get(&table).and_then(|table| table.duplicate()) {
+        Some(_) => Ok(()),
+        None => Err(wrong(format!("a commit to table {table} is refused, and all of its keys are unique"))),
+    }
+}
+
 async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outcome {
     let Some(def) = open.pick(table) else { return Ok("no table".into()) };
     let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
@@ -338,7 +374,7 @@ async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outc
         }
         Err(error) => {
             if matches!(error, Error::DuplicateKey { .. }) {
-                excused_duplicate(&open.newest(shared)?, def.id, tag, &values)?;
+                excused_duplicate(&open.published(shared)?, def.id, tag, &values)?;
             }
             Err(error.into())
         }
@@ -382,7 +418,8 @@ fn find(shared: &Shared, open: &mut Open, table: TableId, pick: u64) -> Result<O
     let (tag, row) = (tags[place as usize], &expected.rows[&tags[place as usize]]);
     let values = row.all_values(view.def());
     let unique = view.def().indexes.iter().filter(|index| index.unique && view.index_is_whole(index.id));
-    // A snapshot that is kept may show two rows of one key: one that others have ended since, and an own one.
+    // A transaction may see two rows of one key: an own one, and one that others have ended since its snapshot, or have
+    // loaded since. It will not commit the latter two.
     let keyed = unique
         .map(|index| (index, expected.key(index, &values)))
         .find(|(index, (key, has_null))| !has_null && expected.holders(index, key).count() == 1);
@@ -470,7 +507,7 @@ async fn change(shared: &Shared, open: &mut Open, table: u64, pick: u64, to: Opt
         }
         Err(error) => {
             if matches!(error, Error::DuplicateKey { .. }) {
-                excused_duplicate(&open.newest(shared)?, table, tag, &values)?;
+                excused_duplicate(&open.published(shared)?, table, tag, &values)?;
             }
             Err(error.into())
         }

@@ -173,8 +173,8 @@ pub(super) fn range(
     Ok(())
 }
 
-/// Fails where a unique index does not find a row with these values. A snapshot that is kept may show two: one that
-/// others have ended since, and an own one.
+/// Fails where a unique index does not find a row with these values. A transaction may see two: an own one, and one that
+/// others have ended since its snapshot, or have loaded since.
 pub(super) fn first(
     view: &TableView,
     expected: &Table,

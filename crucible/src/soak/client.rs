@@ -167,7 +167,7 @@ fn bulk(db: &Database, tables: &Tables, random: &mut Random) -> Result<bool> {
     let seen = txn.view().table(tables.pairs)?;
     let mut rows = Vec::new();
     for id in first..first + count {
-        // The load has the table to itself: what is not there now is not there when it commits.
+        // Who inserts one of them until the commit has it refused.
         if find(&seen, id)?.is_none() {
             let word = random.within(0..1_000) as i64;
             rows.extend([id, -id].map(|id| pair(&def, id, word, note(random))));
