@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn prefixes_that_differ_in_length_only_are_not_mixed_up() {
-        let hints = hints(1 << 20);
+        let hints = hints(1 << 26);
         for len in 4..30 {
             hints.found(&vec![0; len], RowId::new(len as u64));
         }
