@@ -253,25 +253,30 @@ mod models {
         Arc::new(AppendPage::new(address))
     }
 
-    /// In every order of their steps, and of what each sees of the other's.
+    /// In every order of their steps, and of what each sees of the other's. The reader is the thread that begins last: loom
+    /// notes one access of an atomic, and the writer's own load would hide the reader's before it.
     #[test]
     fn a_reader_sees_a_prefix_of_whole_rows_while_the_writer_appends() {
+        static SEEN: std::sync::Mutex<[bool; 3]> = std::sync::Mutex::new([false; 3]);
         loom::model(|| {
             let page = page();
-            let writer = {
+            let reader = {
                 let page = Arc::clone(&page);
                 thread::spawn(move || {
-                    let mut appender = page.appender().expect("one writer");
-                    assert!(appender.append(b"ab") && appender.append(b"cd"));
+                    let count = page.count();
+                    let rows: Vec<_> =
+                        (0..count).map(|index| page.row(index).expect("below the count")).collect();
+                    assert_eq!(rows, [b"ab", b"cd"][..count as usize]);
+                    assert_eq!(u32::from(page.payload(count)[18]), count);
+                    SEEN.lock().expect("no panics")[count as usize] = true;
                 })
             };
-            let count = page.count();
-            let rows: Vec<_> = (0..count).map(|index| page.row(index).expect("below the count")).collect();
-            assert_eq!(rows, [b"ab", b"cd"][..count as usize]);
-            assert_eq!(u32::from(page.payload(count)[18]), count);
-            writer.join().expect("no panics");
+            let mut appender = page.appender().expect("one writer");
+            assert!(appender.append(b"ab") && appender.append(b"cd"));
+            reader.join().expect("no panics");
             assert_eq!((page.row(0), page.row(1)), (Some(&b"ab"[..]), Some(&b"cd"[..])));
         });
+        assert_eq!(*SEEN.lock().expect("no panics"), [true; 3], "not every order was run");
     }
 
     #[test]
