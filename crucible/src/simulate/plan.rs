@@ -72,11 +72,14 @@ impl Plan {
         // Of its own, so that what was drawn before it was there stays as it was.
         let mut later = Random::new(seed.rotate_left(32));
         let blocks = blocks(&mut later);
-        let move_share = [2, 3, 5, 16][later.within(0..4) as usize];
         let mut config = config(&mut random);
         config.options.sizes.blocks = blocks;
-        if let Some(thresholds) = &mut config.options.thresholds {
-            thresholds.move_share = move_share;
+        let thresholds = config.options.thresholds.as_mut().expect("drawn");
+        thresholds.move_share = [2, 3, 5, 16][later.within(0..4) as usize];
+        if later.chance(1, 3) {
+            // Segments that are soon full, and soon nearly empty.
+            config.options.sizes.segment_bytes = 512;
+            thresholds.move_share = 2;
         }
         let weights = weights(&mut random);
         let mut steps = Vec::with_capacity(count);
