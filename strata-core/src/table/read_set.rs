@@ -96,6 +96,8 @@ impl TableReads {
             return;
         }
         match predicate {
+            // An index of which it is not known what keys rows have there: it was made since, by the transaction itself.
+            ReadPredicate::Keys(index, ..) if self.def.index(index).is_none() => self.whole = true,
             ReadPredicate::Table => self.whole = true,
             ReadPredicate::Filter(filter) => self.filters.push(filter),
             ReadPredicate::Row(row) => self.bytes += usize::from(self.rows.insert(row)) * ENTRY_BYTES,

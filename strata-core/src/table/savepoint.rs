@@ -4,18 +4,23 @@
 //! but for rows that are held by the segment (`txn::lock`). The snapshot of REPEATABLE READ stays, what
 //! SERIALIZABLE has read stays read, and the savepoint stays; those that were made after it are gone.
 //!
+//! **Keys.** An insertion that was let through has told that nobody else had its key. What is undone leaves no lock that would keep
+//! that true until the commit, so SERIALIZABLE notes it as a read.
+//!
 //! **Views.** One that was taken before the savepoint is not disturbed: it reads a prefix of the writes that stays. One that was taken
 //! after it goes on showing what it showed, undone or not: where there is such a view, the transaction leaves it the write set and
 //! goes on with a copy.
 
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
-use super::transaction::{PrivateCatalog, Transaction};
+use super::read_set::ReadPredicate;
+use super::transaction::{Isolation, PrivateCatalog, Transaction};
+use super::view::TableView;
 use crate::error::{Error, Result};
-use crate::ids::TxnId;
+use crate::ids::{HeapId, IndexId, TxnId};
 
 /// A place in a transaction. See the module.
 #[derive(Clone, Debug)]
@@ -50,11 +55,48 @@ impl Transaction {
             let copy = self.writes().write().copy(&self.shared().store.pool);
             self.writes = Arc::new(RwLock::new(copy));
         }
+        let loaded = self.heaps_loaded_since(savepoint);
         self.writes().write().rollback_to(savepoint.position);
         self.ddl.clone_from(&savepoint.ddl);
+        self.note_undone_keys(savepoint, &loaded);
         // What they protected is gone.
         self.shared().store.locks.release_since(self.id(), savepoint.serial);
         Ok(())
+    }
+
+    fn heaps_loaded_since(&self, savepoint: &Savepoint) -> Vec<HeapId> {
+        let writes = self.writes().read();
+        let since = writes.loads().iter().filter(|load| load.written_at() >= savepoint.position);
+        since.map(|load| load.heap).collect()
+    }
+
+    /// Notes that nobody else had the keys whose locks are about to be given back.
+    fn note_undone_keys(&self, savepoint: &Savepoint, loaded: &[HeapId]) {
+        if self.isolation() != Isolation::Serializable {
+            return;
+        }
+        let keys = self.shared().store.locks.keys_since(self.id(), savepoint.serial);
+        if keys.is_empty() && loaded.is_empty() {
+            return;
+        }
+        let claimed = self.claimed_tables();
+        // A table that is not there any more was made since the savepoint, and is nobody else's.
+        let views: Vec<_> =
+            claimed.into_iter().filter_map(|table| self.tracked_view(table).ok().flatten()).collect();
+        let has_index = |view: &&TableView, index: IndexId| view.def().index(index).is_some();
+        for view in views.iter().filter(|view| loaded.contains(&view.def().heap)) {
+            view.note(|| ReadPredicate::Table);
+        }
+        for (index, key) in keys {
+            match views.iter().find(|view| has_index(view, index)) {
+                Some(view) => view.note(|| {
+                    let bound = || Bound::Included(key.to_vec());
+                    ReadPredicate::Keys(index, bound(), bound())
+                }),
+                // The index too was made since, over rows that others know.
+                None => views.iter().for_each(|view| view.note(|| ReadPredicate::Table)),
+            }
+        }
     }
 }
 

@@ -388,6 +388,11 @@ impl Transaction {
         self.claims.note(table, &self.shared);
     }
 
+    /// The tables whose keys it has looked for.
+    pub(super) fn claimed_tables(&self) -> Vec<TableId> {
+        self.claims.tables()
+    }
+
     /// Adopts a bulk load's blocks and index files at commit.
     pub(super) fn add_load(&self, part: BulkPart) {
         let part = part.hold(&self.shared.store.cache);

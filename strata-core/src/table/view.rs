@@ -68,8 +68,12 @@ impl ReadView {
     pub fn table(&self, id: TableId) -> Result<TableView> {
         let def = self.catalog.table(id)?.clone();
         let heap = self.shared.store.heaps.get_or_create(def.heap);
-        // A table that only this transaction knows is nobody else's to change.
-        let reads = self.reads.clone().filter(|_| self.shared.catalog.latest().table(id).is_ok());
+        // A heap that only this transaction knows is nobody else's to change.
+        let is_shared = !self.has_ddl || {
+            let latest = self.shared.catalog.latest();
+            latest.table(id).is_ok_and(|latest| latest.heap == def.heap)
+        };
+        let reads = self.reads.clone().filter(|_| is_shared);
         Ok(TableView { view: self.clone(), def, heap, reads })
     }
 
@@ -125,7 +129,8 @@ impl TableView {
         self
     }
 
-    fn note(&self, predicate: impl FnOnce() -> ReadPredicate) {
+    /// Notes a read, where reads are noted.
+    pub(super) fn note(&self, predicate: impl FnOnce() -> ReadPredicate) {
         if let Some(reads) = &self.reads {
             reads.add(&self.def, &self.heap, self.view.snapshot.timestamp(), predicate());
         }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::common::*;
+use strata_core::catalog::change::NewIndex;
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::heap::SegmentView;
 use strata_core::ids::{ColumnId, RowId, TableId};
 use strata_core::row::{Datum, KeyOrder};
-use strata_core::table::{Isolation, ReadPredicate, RowFilter, Transaction};
+use strata_core::table::{Isolation, ReadPredicate, RowFilter, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Database, Error, Options};
 
@@ -49,16 +50,25 @@ fn meanwhile(db: &Database, table: TableId, action: impl FnOnce(&Transaction)) {
 
 /// Reads in one transaction, lets another commit, writes an unrelated row, and commits.
 fn outcome(
-    (db, table): &(Database, TableId),
+    world: &(Database, TableId),
     read: impl FnOnce(&Transaction),
     action: impl FnOnce(&Transaction),
 ) -> Result<(), Error> {
+    outcome_of(world, |txn| read(txn), action)
+}
+
+/// As [`outcome`], where the reader makes savepoints.
+fn outcome_of(
+    (db, table): &(Database, TableId),
+    read: impl FnOnce(&mut Transaction),
+    action: impl FnOnce(&Transaction),
+) -> Result<(), Error> {
     static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
-    let reader = serializable(db, *table);
-    read(&reader);
+    let mut reader = serializable(db, *table);
+    read(&mut reader);
     meanwhile(db, *table, action);
     let id = NEXT.fetch_add(1, Ordering::Relaxed) as i64;
-    block_on(reader.insert(&def(db, *table), &account(id, 0))).expect("inserts");
+    block_on(reader.insert(&def(db, *table), &account(id, id))).expect("inserts");
     commit(reader)
 }
 
@@ -369,4 +379,90 @@ fn what_is_committed_during_the_check_is_checked_too() {
         let update = |txn: &Transaction| assert!(add(txn, db, *table, 1, 1).expect("updates"));
         assert_eq!(is_refused(&outcome(&world, read, update)), interrupts);
     }
+}
+
+/// Found by the isolation checker: the lock of a key that was undone is free, and the next one to have it commits unseen.
+#[test]
+fn what_an_undone_insertion_has_told_must_still_hold() {
+    let world = database(10);
+    let (db, table) = &world;
+    let undone = |ids: &'static [i64]| {
+        move |txn: &mut Transaction| {
+            for id in ids {
+                let savepoint = txn.savepoint();
+                insert_one(txn, db, *table, *id);
+                txn.rollback_to(&savepoint).expect("is there");
+            }
+        }
+    };
+    let insert = |id| move |txn: &Transaction| insert_one(txn, db, *table, id);
+    assert!(is_refused(&outcome_of(&world, undone(&[20, 21]), insert(20))));
+    assert!(is_refused(&outcome_of(&world, undone(&[22, 23]), insert(23))));
+    outcome_of(&world, undone(&[24]), insert(25)).expect("another key");
+    // Kept locks say the same.
+    outcome_of(&world, |txn| insert_one(txn, db, *table, 26), insert(27)).expect("another key");
+    let loaded = |txn: &mut Transaction| {
+        let savepoint = txn.savepoint();
+        let mut load = block_on(txn.bulk_load(*table)).expect("begins");
+        load.append(&batch(100..200)).expect("is taken");
+        block_on(load.finish()).expect("is new");
+        txn.rollback_to(&savepoint).expect("is there");
+    };
+    assert!(is_refused(&outcome_of(&world, loaded, insert(150))));
+}
+
+/// The refusal by the second index tells that the first had nothing against the row.
+#[test]
+fn what_a_refused_insertion_has_told_must_still_hold() {
+    let world = database(10);
+    let (db, table) = &world;
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let by_balance = IndexColumn { column: ColumnId::new(1), order: KeyOrder::default() };
+    let index = NewIndex { columns: vec![by_balance], primary: false, ..primary_key("by_balance") };
+    block_on(txn.create_index(*table, index)).expect("builds");
+    commit(txn).expect("commits");
+    let refused = |txn: &mut Transaction| {
+        let savepoint = txn.savepoint();
+        let refusal = block_on(txn.insert(&def(db, *table), &account(30, 5)));
+        assert!(matches!(refusal, Err(Error::DuplicateKey { .. })), "{refusal:?}");
+        txn.rollback_to(&savepoint).expect("is there");
+    };
+    let insert = |id: i64| {
+        move |txn: &Transaction| {
+            block_on(txn.insert(&def(db, *table), &account(id, 100 + id))).expect("is new");
+        }
+    };
+    assert!(is_refused(&outcome_of(&world, refused, insert(30))));
+}
+
+#[test]
+fn what_only_the_transaction_knows_is_nobody_elses_to_change() {
+    let (db, table) = database(10);
+    let mut txn = serializable(&db, table);
+    block_on(txn.truncate(table)).expect("truncates");
+    assert_eq!(txn.view().table(table).expect("is there").row_count(), 0);
+    let emptied = txn.newest_catalog().table(table).expect("is there").clone();
+    block_on(txn.insert(&emptied, &account(1, 1))).expect("inserts");
+    commit(txn).expect("nobody has changed the new heap");
+}
+
+/// The read set knows the indexes that the first read of the table knew.
+#[test]
+fn reads_by_an_index_of_its_own_are_not_lost() {
+    let (db, table) = database(10);
+    let mut txn = serializable(&db, table);
+    assert!(find(&txn, &db, table, 3).is_some());
+    meanwhile(&db, table, |txn| assert!(add(txn, &db, table, 7, 100).expect("updates")));
+    let by_balance = IndexColumn { column: ColumnId::new(1), order: KeyOrder::default() };
+    let index = NewIndex { columns: vec![by_balance], primary: false, ..primary_key("by_balance") };
+    let index = block_on(txn.create_index(table, index)).expect("builds");
+    let view = txn.view().table(table).expect("is there");
+    let bound = || {
+        let mut key = Vec::new();
+        let index = view.def().index(index).expect("is there");
+        encode_index_key(view.def(), index, &account(0, 7), &mut key).expect("fits");
+        Bound::Included(key)
+    };
+    let _ = view.clone().declare(ReadPredicate::Keys(index, bound(), bound()));
+    assert!(is_refused(&commit(txn)));
 }

@@ -37,6 +37,11 @@ impl Claims {
             Claim { table: table.id, adoptions: heap.adoptions(), heap }
         });
     }
+
+    /// The tables, each once for every heap that it had.
+    pub fn tables(&self) -> Vec<TableId> {
+        self.heaps.lock().values().map(|claim| claim.table).collect()
+    }
 }
 
 /// The check of a transaction's unique keys against what was committed since it looked for them.

@@ -34,7 +34,7 @@ use queue::LockQueue;
 use ticket::Waiter;
 
 use crate::error::Error;
-use crate::ids::{HeapId, RowId, TxnId};
+use crate::ids::{HeapId, IndexId, RowId, TxnId};
 
 /// All locks of a database.
 #[derive(Debug, Default)]
@@ -121,6 +121,18 @@ impl LockManager {
     /// A transaction has made a savepoint: what it takes from here on counts as taken after it. The numbers of its savepoints grow.
     pub fn mark_savepoint(&self, txn: TxnId, savepoint: u64) {
         self.table.lock().held.entry(txn).or_default().savepoint = savepoint;
+    }
+
+    /// The unique keys that a transaction took after a savepoint, or a later one, and holds.
+    pub fn keys_since(&self, txn: TxnId, savepoint: u64) -> Vec<(IndexId, Box<[u8]>)> {
+        let table = self.table.lock();
+        let Some(held) = table.held.get(&txn) else { return Vec::new() };
+        let since = held.since.iter().rev().take_while(|(taken, _)| *taken >= savepoint);
+        let keys = since.filter_map(|(_, resource)| match resource {
+            Resource::Key(index, key) => Some((*index, key.clone())),
+            _ => None,
+        });
+        keys.collect()
     }
 
     /// Ends the locks that a transaction took after a savepoint, or a later one, and grants what that makes free.

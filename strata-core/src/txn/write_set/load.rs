@@ -52,6 +52,11 @@ impl BulkPart {
         }
     }
 
+    /// When the transaction wrote it.
+    pub fn written_at(&self) -> u64 {
+        self.written_at
+    }
+
     /// Notes against which rows of the table its unique keys were checked.
     pub fn checked_below(mut self, end: RowId) -> Self {
         self.checked_end = end;
