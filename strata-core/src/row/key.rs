@@ -104,6 +104,22 @@ pub fn encode_key_value(
     Ok(())
 }
 
+/// The key bytes of an `int8` in ascending order, and of what is kept as one.
+pub(super) fn int64_key(value: i64) -> [u8; 9] {
+    let mut key = [VALUE; 9];
+    let (_, bytes) = key.split_at_mut(1);
+    bytes.copy_from_slice(&(value ^ i64::MIN).to_be_bytes());
+    key
+}
+
+/// The key bytes of an `int4` in ascending order, and of what is kept as one.
+pub(super) fn int32_key(value: i32) -> [u8; 5] {
+    let mut key = [VALUE; 5];
+    let (_, bytes) = key.split_at_mut(1);
+    bytes.copy_from_slice(&(value ^ i32::MIN).to_be_bytes());
+    key
+}
+
 /// Appends the key bytes of the first columns of a key, as many as there are values: with all of them the
 /// key, with fewer the prefix that the keys with these values share.
 ///

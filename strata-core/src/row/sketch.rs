@@ -24,7 +24,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::damaged;
-use super::key::{KeyOrder, encode_key_value};
+use super::key::{KeyOrder, encode_key_value, int32_key, int64_key};
 use super::types::ColumnType;
 use super::value::DatumRef;
 use crate::error::{Error, Result};
@@ -98,6 +98,18 @@ impl DistinctSketch {
             self.add_hash(hash);
         }
         Ok(())
+    }
+
+    /// The [`hash`](Self::hash) of a value that a column of this type keeps as this integer; `None` where the type has none that is
+    /// quickly told, or not this value.
+    pub fn hash_of_integer(value: i64, column_type: &ColumnType) -> Option<u64> {
+        match column_type {
+            ColumnType::Int64 | ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampTz => {
+                Some(xxh3_64(&int64_key(value)))
+            }
+            ColumnType::Int32 | ColumnType::Date => Some(xxh3_64(&int32_key(i32::try_from(value).ok()?))),
+            _ => None,
+        }
     }
 
     /// Counts a value by its [`hash`](Self::hash).
@@ -289,6 +301,31 @@ mod tests {
         bytes.clear();
         sketch_of(0..1_000).encode(&mut bytes);
         assert_eq!((bytes.len(), xxh3_64(&bytes)), (1025, 10_495_581_043_782_614_572));
+    }
+
+    #[test]
+    fn integers_have_the_hash_of_their_value() {
+        let values = [0, 1, -1, 77, i64::from(i32::MIN), i64::from(i32::MAX), i64::MIN, i64::MAX];
+        for value in values {
+            let narrow = i32::try_from(value).ok();
+            let kinds = [
+                (ColumnType::Int64, Some(DatumRef::Int64(value))),
+                (ColumnType::Time, Some(DatumRef::Time(value))),
+                (ColumnType::Timestamp, Some(DatumRef::Timestamp(value))),
+                (ColumnType::TimestampTz, Some(DatumRef::TimestampTz(value))),
+                (ColumnType::Int32, narrow.map(DatumRef::Int32)),
+                (ColumnType::Date, narrow.map(DatumRef::Date)),
+            ];
+            for (column_type, datum) in kinds {
+                let hash = |datum| DistinctSketch::hash(&datum, &column_type, &mut Vec::new());
+                let expected = datum.and_then(|datum| hash(datum).expect("is of the type"));
+                assert_eq!(
+                    DistinctSketch::hash_of_integer(value, &column_type),
+                    expected,
+                    "{column_type:?} {value}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ use crate::txn::{BulkPart, TableLockMode, WriteSet};
 
 /// Loads below this many rows take the row path.
 pub const MIN_ROWS: usize = 16_384;
+/// Columns that are encoded at a time.
+const MAX_THREADS: usize = 4;
 /// Rows that are inserted one by one before others have a turn.
 const ROWS_BETWEEN_YIELDS: usize = 256;
 
@@ -360,9 +362,12 @@ impl BulkWriter {
                 arrow_select::concat::concat(&parts).map_err(|error| Error::Invalid(error.to_string()))?;
             columns.push((id, column_type, whole));
         }
+        drop(pending);
         self.add_keys(&columns)?;
         let slots = u32::try_from(self.pending_rows).expect("a segment is bounded");
-        let payload = column::encode_block(&columns, None, slots, &column::EncodeOptions::default())?;
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_THREADS));
+        let options = column::EncodeOptions { threads, ..column::EncodeOptions::default() };
+        let payload = column::encode_block(&columns, None, slots, &options)?;
         let store = self.shared.store.cache.store();
         let block = store.write(BlockKind::ColumnBlock, column::FORMAT, &payload)?;
         self.blocks.push((block, slots));

@@ -189,8 +189,12 @@ fn filtered(block: &ColumnBlock, column: &Column, slots: &[u32], values: &[Datum
 /// What was read of a block is written, and read as the same.
 fn again(block: &ColumnBlock, columns: &[(ColumnId, ColumnType, ArrayRef)]) {
     let presence = block.presence().map(|presence| presence.words().to_vec());
-    let options =
-        EncodeOptions { schema_version: block.schema_version(), origin: block.origin(), page_bytes: 1024 };
+    let options = EncodeOptions {
+        schema_version: block.schema_version(),
+        origin: block.origin(),
+        page_bytes: 1024,
+        threads: 1,
+    };
     // A value that Arrow holds and a column may not: a decimal of too many digits, an array within an array.
     let Ok(payload) = encode_block(columns, presence.as_deref(), block.slots(), &options) else { return };
     let written = open(&payload).expect("what was encoded opens");
@@ -273,6 +277,7 @@ fn written(choices: &mut Choices<'_>) {
         schema_version: SchemaVersion::new(choices.u32()),
         origin,
         page_bytes: 64 << choices.below(10),
+        threads: 1,
     };
     let flip = (choices.u32() as usize, choices.u8());
     let mut columns = Vec::new();

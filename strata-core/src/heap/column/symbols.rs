@@ -19,8 +19,9 @@ const ESCAPE: u8 = fsst::ESCAPE_CODE;
 const SYMBOL_BYTES: usize = 8;
 
 /// Trains a table on these strings.
-pub(super) fn train(sample: &[&[u8]]) -> Compressor {
-    Compressor::train(&sample.to_vec())
+#[allow(clippy::ptr_arg, reason = "the crate asks for one")]
+pub(super) fn train(sample: &Vec<&[u8]>) -> Compressor {
+    Compressor::train(sample)
 }
 
 /// Compresses strings one by one: all codes, and where each string's end.

@@ -1,5 +1,7 @@
 //! Encodes a segment as a column block.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{Buffer, NullBuffer};
 
@@ -37,6 +39,8 @@ pub struct EncodeOptions {
     pub origin: Origin,
     /// About how large a page becomes.
     pub page_bytes: usize,
+    /// How many columns may be encoded at a time, each on a thread. What becomes of them is the same.
+    pub threads: usize,
 }
 
 impl Default for EncodeOptions {
@@ -45,6 +49,7 @@ impl Default for EncodeOptions {
             schema_version: SchemaVersion::new(0),
             origin: Origin::Rows(RowId::ZERO),
             page_bytes: 32 << 10,
+            threads: 1,
         }
     }
 }
@@ -77,10 +82,24 @@ pub fn encode_block(
         )));
     }
     let mut pages = Pages { bytes: Vec::new() };
-    let metas = ordered
-        .into_iter()
-        .map(|(id, column_type, array)| encode_column(*id, column_type, array, rows, options, &mut pages))
-        .collect::<Result<Vec<_>>>()?;
+    let encode = |(_, column_type, array): &&(ColumnId, ColumnType, ArrayRef)| {
+        encode_column(column_type, array, rows, options.page_bytes)
+    };
+    let metas: Vec<ColumnMeta> = match options.threads.min(ordered.len()) {
+        // One by one, for what is encoded of a column need not be kept beside its pages.
+        0 | 1 => {
+            let metas = ordered.iter().map(|column| pages.place(column, encode(column)?));
+            metas.collect::<Result<_>>()?
+        }
+        threads => {
+            let encoded = in_parallel(threads, &ordered, encode);
+            ordered
+                .iter()
+                .zip(encoded)
+                .map(|(column, encoded)| pages.place(column, encoded?))
+                .collect::<Result<_>>()?
+        }
+    };
     let is_sparse = presence.is_some();
     let column_count = u32::try_from(metas.len()).map_err(|_| too_large(metas.len()))?;
     let directory = Directory { presence, columns: metas }.encode();
@@ -119,6 +138,44 @@ impl Pages {
         u32::try_from(self.bytes.len()).map_err(|_| too_large(self.bytes.len()))
     }
 
+    /// Writes a column's pages.
+    fn place(
+        &mut self,
+        (id, column_type, array): &(ColumnId, ColumnType, ArrayRef),
+        column: EncodedColumn,
+    ) -> Result<ColumnMeta> {
+        let EncodedColumn { encoded, form, rows, null_count, distinct, bounds, statistics } = column;
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        let mut alone = |content: Option<&Vec<u8>>| match content {
+            Some(content) => self.push(*id, 0, None, content),
+            None => Ok(Extent::default()),
+        };
+        let statistics = alone(statistics.as_ref())?;
+        let auxiliary = alone(encoded.auxiliary.as_ref())?;
+        let ends = encoded.pages.iter().skip(1).map(|(first, _)| *first).chain([rows]);
+        let mut entries = Vec::with_capacity(encoded.pages.len());
+        for ((first, content), end) in encoded.pages.iter().zip(ends) {
+            let nulls = nulls.map(|nulls| nulls.slice(*first, end - first));
+            let extent = self.push(*id, end - first, nulls.as_ref(), content)?;
+            let first = u32::try_from(*first).map_err(|_| too_large(rows))?;
+            entries.push(PageEntry { first, offset: extent.offset });
+        }
+        let row_count = u32::try_from(rows).map_err(|_| too_large(rows))?;
+        Ok(ColumnMeta {
+            id: *id,
+            column_type: column_type.clone(),
+            encoding: encoded.encoding,
+            null_count,
+            distinct_estimate: u32::try_from(distinct).unwrap_or(u32::MAX).min(row_count),
+            bounds,
+            form,
+            statistics,
+            auxiliary,
+            pages: entries,
+            pages_end: self.end()?,
+        })
+    }
+
     fn push(
         &mut self,
         id: ColumnId,
@@ -134,14 +191,24 @@ impl Pages {
     }
 }
 
+/// A column encoded, with what is known of it.
+struct EncodedColumn {
+    encoded: Encoded,
+    form: Form,
+    rows: usize,
+    null_count: u32,
+    distinct: u64,
+    bounds: Bounds,
+    /// The content of the statistics page, if it has one.
+    statistics: Option<Vec<u8>>,
+}
+
 fn encode_column(
-    id: ColumnId,
     column_type: &ColumnType,
     array: &ArrayRef,
     row_count: u32,
-    options: &EncodeOptions,
-    pages: &mut Pages,
-) -> Result<ColumnMeta> {
+    page_bytes: usize,
+) -> Result<EncodedColumn> {
     let rows = row_count as usize;
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     let null_count = u32::try_from(array.null_count()).map_err(|_| too_large(rows))?;
@@ -149,7 +216,7 @@ fn encode_column(
     let values = values::of_array(array, column_type, &mut arena)?;
     let encoded = match rows {
         0 => Encoded { encoding: Encoding::Constant, auxiliary: None, pages: Vec::new(), distinct: Some(0) },
-        _ => choose::encode(&values, nulls, options.page_bytes).ok_or_else(|| too_large(usize::MAX))?,
+        _ => choose::encode(&values, nulls, page_bytes).ok_or_else(|| too_large(usize::MAX))?,
     };
     let bounds = Bounds::of(&values, nulls, column_type, (0, rows), COLUMN_BOUND_BYTES).map_err(invalid)?;
     let sketch = match &encoded.auxiliary {
@@ -159,40 +226,39 @@ fn encode_column(
         _ => sketch(&values, nulls, column_type)?,
     };
     let distinct = encoded.distinct.map_or(sketch.estimate(), |count| count as u64);
+    let form = values.form();
     let statistics = match rows {
-        0 => Extent::default(),
+        0 => None,
         _ => {
             let zones = zones(&values, nulls, column_type, rows).map_err(invalid)?;
-            let has_nulls = null_count > 0;
-            let shape = Shape { form: values.form(), column_type, rows: row_count, has_nulls };
-            pages.push(id, 0, None, &Statistics { zones, sketch }.encode(shape))?
+            let shape = Shape { form, column_type, rows: row_count, has_nulls: null_count > 0 };
+            Some(Statistics { zones, sketch }.encode(shape))
         }
     };
-    let auxiliary = match &encoded.auxiliary {
-        Some(content) => pages.push(id, 0, None, content)?,
-        None => Extent::default(),
+    Ok(EncodedColumn { encoded, form, rows, null_count, distinct, bounds, statistics })
+}
+
+/// What a function makes of each item, in order, on so many threads.
+fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut made = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(place) else { return made };
+            made.push((place, make(item)));
+        }
     };
-    let ends = encoded.pages.iter().skip(1).map(|(first, _)| *first).chain([rows]);
-    let mut entries = Vec::with_capacity(encoded.pages.len());
-    for ((first, content), end) in encoded.pages.iter().zip(ends) {
-        let nulls = nulls.map(|nulls| nulls.slice(*first, end - first));
-        let extent = pages.push(id, end - first, nulls.as_ref(), content)?;
-        let first = u32::try_from(*first).map_err(|_| too_large(rows))?;
-        entries.push(PageEntry { first, offset: extent.offset });
-    }
-    Ok(ColumnMeta {
-        id,
-        column_type: column_type.clone(),
-        encoding: encoded.encoding,
-        null_count,
-        distinct_estimate: u32::try_from(distinct).unwrap_or(u32::MAX).min(row_count),
-        bounds,
-        form: values.form(),
-        statistics,
-        auxiliary,
-        pages: entries,
-        pages_end: pages.end()?,
-    })
+    let mut made = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut made = work();
+        for other in others {
+            made.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        made
+    });
+    made.sort_unstable_by_key(|(place, _)| *place);
+    made.into_iter().map(|(_, made)| made).collect()
 }
 
 fn zones(
@@ -236,7 +302,12 @@ fn sketch(
         Values::Integers(values) => {
             let mut last = None;
             for (_, value) in values.iter().enumerate().filter(|(at, _)| valid(*at)) {
-                if last.replace(*value) != Some(*value) {
+                if last.replace(*value) == Some(*value) {
+                    continue;
+                }
+                if let Some(hash) = DistinctSketch::hash_of_integer(*value, column_type) {
+                    sketch.add_hash(hash);
+                } else {
                     let datum = datum::of_integer(column_type, *value).map_err(invalid)?;
                     sketch.add(&datum.borrowed(), column_type, &mut scratch)?;
                 }

@@ -104,7 +104,7 @@ fn try_fsst(rows: &[&[u8]], plain_bytes: usize) -> Option<Fsst> {
     // Runs of neighbours from all over the column: pages hold neighbours.
     let step = plain_bytes.div_ceil(FSST_SAMPLE_BYTES).max(1);
     let sample: Vec<&[u8]> = rows.chunks(16).step_by(step).flatten().copied().collect();
-    let compressor = symbols::train(rows);
+    let compressor = symbols::train(&sample);
     let (codes, _) = symbols::compress(&compressor, &sample);
     let sample_bytes: usize = sample.iter().map(|row| row.len()).sum();
     let expected = (codes.len() as f64 / sample_bytes.max(1) as f64) * plain_bytes as f64;

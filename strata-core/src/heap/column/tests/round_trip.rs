@@ -46,7 +46,10 @@ proptest! {
             .rev()
             .collect();
         let options = EncodeOptions { page_bytes, ..EncodeOptions::default() };
-        let block = open(&encode_block(&columns, Some(&words), slots, &options).expect("encodes")).expect("opens");
+        let payload = encode_block(&columns, Some(&words), slots, &options).expect("encodes");
+        let parallel = EncodeOptions { threads: 2 + random.below(3) as usize, ..options };
+        prop_assert_eq!(&encode_block(&columns, Some(&words), slots, &parallel).expect("encodes"), &payload);
+        let block = open(&payload).expect("opens");
         prop_assert_eq!((block.slots(), block.rows() as usize), (slots, present.len()));
         if !present.is_empty() {
             for ((id, column_type), values) in kinds.iter().zip(&data) {
