@@ -8,6 +8,9 @@ use crate::txn::RowKey;
 /// A key longer than this is refused: it would not fit an index block with others.
 pub const MAX_KEY_BYTES: usize = 2_704;
 
+/// What is set aside for a key before it is encoded.
+const KEY_BYTES: usize = 64;
+
 /// Appends the key that a row has in an index.
 ///
 /// # Errors
@@ -36,7 +39,7 @@ pub fn encode_index_key(
 /// The keys that a row has in all indexes of its table.
 pub fn index_keys(table: &TableDef, values: &[Datum]) -> Result<Vec<RowKey>> {
     let keys = table.indexes.iter().map(|index| {
-        let mut key = Vec::new();
+        let mut key = Vec::with_capacity(KEY_BYTES);
         encode_index_key(table, index, values, &mut key)?;
         Ok((index.id, key.into()))
     });

@@ -23,9 +23,9 @@ use super::unique::commit::{Claims, UniqueCheck};
 use super::unique::duplicate;
 use super::view::{OwnWrites, ReadView, TableView};
 use crate::catalog::system::SystemTable;
-use crate::catalog::{Catalog, CatalogRows, IndexDef, TableDef, read_system_table};
+use crate::catalog::{Catalog, CatalogRows, IndexColumn, IndexDef, TableDef, read_system_table};
 use crate::error::{Error, Result};
-use crate::heap::Heap;
+use crate::heap::{Heap, Mark};
 use crate::ids::{HeapId, RowId, TableId, TxnId};
 use crate::lsm::find_in_tables;
 use crate::row::{Datum, encode_row};
@@ -33,6 +33,9 @@ use crate::txn::{
     BulkPart, CommitTicket, LockMode, LockTicket, OnApply, Precondition, Resource, RowKey, RowLockMode,
     Snapshot, TableLockMode, WriteSet,
 };
+
+/// What is set aside for a row before it is encoded.
+const ROW_BYTES: usize = 256;
 
 /// How transactions see each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -193,13 +196,15 @@ impl Transaction {
         let table = view.def();
         self.check_own(view, row)?;
         let (bytes, keys) = self.encode(table, values)?;
-        let old_values = view.row(row)?.to_datums(&table.schema)?;
+        let old = view.row(row)?;
         for index in table.indexes.iter().filter(|index| index.unique) {
-            let changed = index.columns.iter().any(|column| {
-                let place = column.column.get() as usize;
-                old_values.get(place) != values.get(place)
-            });
-            if changed {
+            // Of a frozen row each column is read by itself.
+            let is_same = |column: &IndexColumn| {
+                let value = old.datum(&table.schema, column.column)?;
+                Ok(values.get(column.column.get() as usize) == Some(&value))
+            };
+            let same: Result<Vec<bool>> = index.columns.iter().map(is_same).collect();
+            if same?.contains(&false) {
                 self.claim_key(table, index, values, &keys).await?;
             }
         }
@@ -297,7 +302,7 @@ impl Transaction {
 
     fn encode(&self, table: &TableDef, values: &[Datum]) -> Result<(Arc<[u8]>, Vec<RowKey>)> {
         table.schema.check_not_null(values)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(ROW_BYTES);
         encode_row(&table.schema, values, &mut bytes)?;
         Ok((bytes.into(), index_keys(table, values)?))
     }
@@ -322,17 +327,21 @@ impl Transaction {
         self.shared.store.locks.acquire(self.id, resource, LockMode::Exclusive).await?;
         self.shared.store.check_writable()?;
         self.note_claims(table);
-        while let Some(holder) = self.live_holder(table, index, key)? {
+        let store = &self.shared.store;
+        let heap = store.heaps.get_or_create(table.heap);
+        let mut newest = store.newest_version(&heap, index.id, key)?;
+        while let Some(holder) = self.live_holder(table, index, key, newest)? {
             if holder.is_provisional() {
                 return Err(duplicate(table, index.id, key));
             }
             // Whoever is deleting the row, or changing its key, holds it for update: wait, then look again.
             self.acquire_row(table.heap, holder, RowLockMode::KeyShare).await?;
             // A load locks no keys that would be waited for until its row is durable.
-            if !self.shared.store.is_published(&self.shared.store.heaps.get_or_create(table.heap), holder) {
-                self.shared.store.when_published().await?;
+            if !store.is_published(&heap, holder) {
+                store.when_published().await?;
             }
-            if self.live_holder(table, index, key)? == Some(holder) {
+            newest = store.newest_version(&heap, index.id, key)?;
+            if self.live_holder(table, index, key, newest)? == Some(holder) {
                 let refusal = duplicate(table, index.id, key);
                 if let Some(view) = self.tracked_view(table.id)? {
                     declare_refusal(&view, &refusal);
@@ -342,9 +351,7 @@ impl Transaction {
         }
         // The commit that freed the key may not be durable yet, and the next statement would see its row beside the new
         // one. Its locks go once it is published.
-        let store = &self.shared.store;
-        if let Some(row) = store.tree.first(index.id, key, RowId::MAX)?
-            && let Some(mark) = store.heaps.get_or_create(table.heap).mark(row)?
+        if let Some((row, Some(mark))) = newest
             && mark.end_ts > store.snapshots.published()
         {
             self.acquire_row(table.heap, row, RowLockMode::KeyShare).await?;
@@ -353,10 +360,16 @@ impl Transaction {
         Ok(())
     }
 
-    /// The row that has a unique key now: own, or committed and not ended by this transaction.
-    fn live_holder(&self, table: &TableDef, index: &IndexDef, key: &Arc<[u8]>) -> Result<Option<RowId>> {
-        let heap = self.shared.store.heaps.get_or_create(table.heap);
-        let committed = self.shared.store.newest_row(&heap, index.id, key)?;
+    /// The row that has a unique key now: own, or committed and not ended by this transaction. `newest` is the newest that the
+    /// index has.
+    fn live_holder(
+        &self,
+        table: &TableDef,
+        index: &IndexDef,
+        key: &Arc<[u8]>,
+        newest: Option<(RowId, Option<Mark>)>,
+    ) -> Result<Option<RowId>> {
+        let committed = newest.filter(|(_, mark)| mark.is_none()).map(|(row, _)| row);
         let writes = self.writes.read();
         let own = writes.heap(table.heap);
         if let Some(own) = own {
@@ -376,7 +389,8 @@ impl Transaction {
                 // Of this transaction's own, so it can be neither locked nor changed before the commit.
                 return Ok(Some(RowId::MAX));
             }
-            if !own.is_some_and(|own| own.is_marked(row, writes.position())) && heap.mark(row)?.is_none() {
+            let ended = self.shared.store.heaps.get_or_create(table.heap).mark(row)?.is_some();
+            if !ended && !own.is_some_and(|own| own.is_marked(row, writes.position())) {
                 return Ok(Some(row));
             }
         }

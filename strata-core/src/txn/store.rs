@@ -26,7 +26,7 @@ use super::ticket::{CommitOutcome, CommitTicket};
 use super::write_set::{BulkPart, WriteSet};
 use crate::cache::PageCache;
 use crate::error::{Error, Result};
-use crate::heap::{Heap, Prepared, Successor};
+use crate::heap::{Heap, Mark, Prepared, Successor};
 use crate::ids::{HeapId, IndexId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
 use crate::journal::Journal;
 use crate::lsm::{IndexEntry, IndexTree};
@@ -385,23 +385,36 @@ impl Store {
         crowded
     }
 
+    /// The newest row with this key of a unique index, as commits stand now, published or not; and what has ended it, if it
+    /// is not live.
+    ///
+    /// # Errors
+    /// Those of the block store.
+    pub fn newest_version(
+        &self,
+        heap: &Heap,
+        index: IndexId,
+        key: &[u8],
+    ) -> Result<Option<(RowId, Option<Mark>)>> {
+        let mut found = self.tree.first(index, key, RowId::MAX)?;
+        while let Some(row) = found {
+            let Some(mark) = heap.mark(row)? else { return Ok(Some((row, None))) };
+            // A commit may have come between: its keys were there before its marks.
+            found = self.tree.first(index, key, RowId::MAX)?;
+            if found == Some(row) {
+                return Ok(Some((row, Some(mark))));
+            }
+        }
+        Ok(None)
+    }
+
     /// The live row with this key of a unique index, as commits stand now, published or not.
     ///
     /// # Errors
     /// Those of the block store.
     pub fn newest_row(&self, heap: &Heap, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
-        let mut found = self.tree.first(index, key, RowId::MAX)?;
-        while let Some(row) = found {
-            if heap.mark(row)?.is_none() {
-                return Ok(Some(row));
-            }
-            // A commit may have come between: its keys were there before its marks.
-            found = self.tree.first(index, key, RowId::MAX)?;
-            if found == Some(row) {
-                return Ok(None);
-            }
-        }
-        Ok(None)
+        let newest = self.newest_version(heap, index, key)?;
+        Ok(newest.filter(|(_, mark)| mark.is_none()).map(|(row, _)| row))
     }
 
     /// Takes a load's blocks and files in. In replay the heap is asked even where the manifest has the load, since
