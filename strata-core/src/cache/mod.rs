@@ -173,6 +173,14 @@ impl PageCache {
         &self.pool
     }
 
+    /// The page of `key`, if it is there. A page is read as the type it was loaded as.
+    pub fn get<T: Send + Sync + 'static>(&self, key: PageKey, access: Access) -> Option<Arc<T>> {
+        let shard = self.shard(key);
+        let object = shard.get(key, access, &*self.policy, self.moment())?;
+        shard.hits.fetch_add(1, Ordering::Relaxed);
+        object.downcast::<T>().ok()
+    }
+
     /// The page of `key`; if it is not there, what `load` returns, kept and charged with the bytes it names. A page
     /// is read as the type it was loaded as. Where memory is short the loaded page is returned without being kept.
     ///

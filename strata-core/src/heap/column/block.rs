@@ -348,8 +348,16 @@ impl ColumnBlock {
         strip: u32,
         load: impl FnOnce() -> Result<(Strip, usize)>,
     ) -> Result<Arc<Strip>> {
-        let key = PageKey { block: self.handle.id(), offset: FIRST_STRIP + u64::from(strip) };
-        self.cache.get_or_load(key, Access::Point, load)
+        self.cache.get_or_load(self.strip_key(strip), Access::Point, load)
+    }
+
+    /// A strip that is in the page cache.
+    pub(super) fn cached_strip(&self, strip: u32) -> Option<Arc<Strip>> {
+        self.cache.get(self.strip_key(strip), Access::Point)
+    }
+
+    fn strip_key(&self, strip: u32) -> PageKey {
+        PageKey { block: self.handle.id(), offset: FIRST_STRIP + u64::from(strip) }
     }
 
     /// The error for damage found in a page.

@@ -1,13 +1,16 @@
 //! Strips: stretches of rows put side by side in memory, for lookups that come again.
 //!
 //! A lookup of a whole row visits a page of each column, and often a dictionary. A block whose rows are looked up again
-//! and again is better read as rows. So the second lookup into a stretch of [`STRIP_ROWS`] rows puts that stretch
-//! into the row codec, as another page of the cache, charged and evicted like any other; the next ones read it there. The
-//! first lookup only leaves a bit: a walk over all rows makes no strips.
+//! and again is better read as rows. So the lookup after [`LOOKUPS`] others into a stretch of [`STRIP_ROWS`] rows puts that stretch
+//! into the row codec, as another page of the cache, charged and evicted like any other; the next ones read it there. A strip that
+//! was evicted has to be asked for as often again.
+//!
+//! Making a strip costs about what four lookups save by it. So lookups all over a table that is larger than the cache, in which
+//! no strip lasts, cost at most twice what they would without strips (the ski-rental bound), and a walk over all rows makes none.
 //!
 //! A strip has the block's own columns, whatever schema its readers have: those may be of an ALTER that is rolled back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, new_null_array};
@@ -29,10 +32,15 @@ const STRIP_BYTES_MAX: usize = 32 << 10;
 /// The most that a row may take in the block, on average.
 const ROW_BYTES_MAX: u64 = (STRIP_BYTES_MAX / STRIP_ROWS as usize) as u64;
 
+/// Lookups that the columns serve before a strip is made.
+pub(super) const LOOKUPS: u8 = 4;
+/// In place of a count: there is a strip, unless it was evicted.
+const MADE: u8 = u8::MAX;
+
 /// What a block knows of its strips.
 pub(super) struct Strips {
-    /// A bit for each strip: whether it was looked into.
-    touched: Box<[AtomicU64]>,
+    /// How often each was looked into, up to [`LOOKUPS`], or [`MADE`].
+    lookups: Box<[AtomicU8]>,
     /// The block's columns, numbered by their place in the directory.
     schema: OnceLock<Schema>,
 }
@@ -42,19 +50,12 @@ impl Strips {
     pub fn new(rows: u32, pages_bytes: u32) -> Self {
         let is_wide = u64::from(pages_bytes) > u64::from(rows) * ROW_BYTES_MAX;
         let strips = if is_wide { 0 } else { rows.div_ceil(STRIP_ROWS) };
-        let touched = (0..strips.div_ceil(u64::BITS)).map(|_| AtomicU64::new(0)).collect();
-        Self { touched, schema: OnceLock::new() }
+        let lookups = (0..strips).map(|_| AtomicU8::new(0)).collect();
+        Self { lookups, schema: OnceLock::new() }
     }
 
     pub fn bytes_in_memory(&self) -> usize {
-        size_of_val(&*self.touched)
-    }
-
-    /// Notes a lookup; whether there was one before.
-    fn touch(&self, strip: u32) -> bool {
-        let Some(word) = self.touched.get((strip / u64::BITS) as usize) else { return false };
-        let bit = 1 << (strip % u64::BITS);
-        word.load(Ordering::Relaxed) & bit != 0 || word.fetch_or(bit, Ordering::Relaxed) & bit != 0
+        size_of_val(&*self.lookups)
     }
 }
 
@@ -83,11 +84,10 @@ impl ColumnBlock {
     pub fn strip_row(&self, schema: &Schema, slot: u16) -> Result<Option<Vec<Datum>>> {
         let slot = u32::from(slot);
         let position = self.presence().map_or(slot, |presence| presence.rank(slot));
-        if !self.contains(slot) || !self.strips().touch(position / STRIP_ROWS) {
+        if !self.contains(slot) {
             return Ok(None);
         }
-        // Whatever damage there is, the columns tell who reads them.
-        let Ok(strip) = self.strip(position / STRIP_ROWS) else { return Ok(None) };
+        let Some(strip) = self.strip(position / STRIP_ROWS) else { return Ok(None) };
         let Some(bytes) = strip.row((position % STRIP_ROWS) as usize) else { return Ok(None) };
         let row = RowView::new(bytes, self.strip_schema())?;
         let value = |column: &Column| {
@@ -102,13 +102,34 @@ impl ColumnBlock {
         schema.columns.iter().map(value).collect::<Result<_>>().map(Some)
     }
 
-    fn strip(&self, strip: u32) -> Result<Arc<Strip>> {
-        self.load_strip(strip, || {
-            let strip = self.build_strip(strip)?;
-            let bytes =
-                size_of::<Strip>() + strip.bytes.capacity() + strip.ends.capacity() * size_of::<u32>();
-            Ok((strip, bytes))
-        })
+    /// A strip, if there is one or it is time to make it. Counts only steer, so races between lookups do no harm.
+    fn strip(&self, strip: u32) -> Option<Arc<Strip>> {
+        let lookups = self.strips().lookups.get(strip as usize)?;
+        match lookups.load(Ordering::Relaxed) {
+            MADE => {
+                let cached = self.cached_strip(strip);
+                if cached.is_none() {
+                    lookups.store(1, Ordering::Relaxed);
+                }
+                cached
+            }
+            count if count < LOOKUPS => {
+                lookups.store(count + 1, Ordering::Relaxed);
+                None
+            }
+            _ => {
+                lookups.store(MADE, Ordering::Relaxed);
+                // Whatever damage there is, the columns tell who reads them.
+                self.load_strip(strip, || {
+                    let strip = self.build_strip(strip)?;
+                    let bytes = size_of::<Strip>()
+                        + strip.bytes.capacity()
+                        + strip.ends.capacity() * size_of::<u32>();
+                    Ok((strip, bytes))
+                })
+                .ok()
+            }
+        }
     }
 
     fn build_strip(&self, strip: u32) -> Result<Strip> {

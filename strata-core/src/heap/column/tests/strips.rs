@@ -1,5 +1,6 @@
 //! Rows in strips are the rows that the columns have.
 
+use super::super::strips::LOOKUPS;
 use super::generate::{PROFILES, Profile, types, values};
 use super::*;
 use crate::ids::SchemaVersion;
@@ -39,7 +40,7 @@ fn rows_in_strips_are_those_of_the_columns() {
         let schema = Schema::new(SchemaVersion::new(3), columns);
         let last = *present.last().expect("slot 0") as u16;
         assert_eq!(block.strip_row(&schema, last).expect("reads"), None, "seen for the first time");
-        for _ in 0..2 {
+        for _ in 0..1 + LOOKUPS {
             for slot in present.iter().map(|slot| *slot as u16) {
                 let Some(row) = block.strip_row(&schema, slot).expect("reads") else { continue };
                 for (column, found) in schema.columns.iter().zip(&row) {
@@ -66,7 +67,7 @@ fn wide_rows_make_no_strips() {
     let random = values(&ColumnType::Text, Profile::Random, 100, 0, 1);
     for (values, expected) in [(all_alike, false), (random, true)] {
         let block = block_of(&ColumnType::Text, &values, 32 << 10);
-        let found = (0..3).any(|_| block.strip_row(&schema, 40).expect("reads").is_some());
+        let found = (0..=LOOKUPS).any(|_| block.strip_row(&schema, 40).expect("reads").is_some());
         assert_eq!(found, expected, "{:?}", values[40]);
         assert!(same(&block.get(&columns[0], 40).expect("reads"), &values[40]));
     }
@@ -89,8 +90,31 @@ fn damage_in_one_column_leaves_the_others_to_read() {
     let Ok(block) = open(&payload) else { panic!("the directory is damaged") };
     let schema =
         Schema::new(SchemaVersion::new(1), (0..).zip(&types).map(|(id, kind)| column(id, kind)).collect());
-    assert!((0..3).all(|_| block.strip_row(&schema, 5).expect("says nothing").is_none()));
+    assert!((0..2 * LOOKUPS).all(|_| block.strip_row(&schema, 5).expect("says nothing").is_none()));
     let [numbers, texts] = &*schema.columns else { panic!("two columns") };
     assert_eq!(block.get(numbers, 5).expect("is whole"), whole.get(numbers, 5).expect("is whole"));
     assert!(block.get(texts, 5).is_err());
+}
+
+#[test]
+fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
+    let columns = [column(0, &ColumnType::Int64)];
+    let schema = Schema::new(SchemaVersion::new(1), columns.to_vec());
+    let values = values(&ColumnType::Int64, Profile::Random, 100, 0, 1);
+    let array = [(ColumnId::new(0), ColumnType::Int64, array(&ColumnType::Int64, &values))];
+    let payload = encode_block(&array, None, 100, &EncodeOptions::default()).expect("encodes");
+    let store = Arc::new(MemBlockStore::new());
+    let id = store.write(BlockKind::ColumnBlock, FORMAT, &payload).expect("is written");
+    let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
+    let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+    let block = ColumnBlock::open(cache.clone(), handle).expect("opens");
+    let found = |slot: u16| block.strip_row(&schema, slot).expect("reads").is_some();
+    for turn in 0..3 {
+        for lookup in 0..LOOKUPS {
+            assert!(!found(40), "lookup {lookup} of turn {turn}");
+        }
+        assert!((0..200).all(|_| found(40) && found(41)), "turn {turn}");
+        assert!(turn > 0 || !found(70), "another strip");
+        cache.forget(id);
+    }
 }
