@@ -428,6 +428,8 @@ impl Transaction {
     /// Those of `change`, which then has had no effect; `Deadlock`.
     pub async fn change_catalog<T>(&mut self, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
         self.shared.store.locks.acquire(self.id, Resource::Catalog, LockMode::Exclusive).await?;
+        // After a failure the newest catalog may be that of a commit whose fate is unknown.
+        self.shared.store.check_writable()?;
         let base = match &self.ddl {
             Some(ddl) => ddl.base.clone(),
             None => self.shared.catalog.latest(),

@@ -1,13 +1,15 @@
 //! What is committed is there after a restart, in whatever form the rows are by then.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::*;
 use strata_core::maintenance::Step;
-use strata_core::table::Isolation;
+use strata_core::row::ColumnType;
+use strata_core::table::{Isolation, Transaction};
 use strata_core::txn::block_on;
-use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
-use strata_core::{Database, Error};
+use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom, Vfs};
+use strata_core::{Database, Error, Options, Result};
 
 #[test]
 fn rows_survive_a_restart() {
@@ -174,4 +176,25 @@ fn nothing_is_written_after_a_manifest_edit_of_unknown_fate() {
     let db = open(&disk);
     assert_eq!(scan(&db, table), vec![(1, 10)]);
     assert_clean(&db);
+}
+
+/// Bug: DDL began from the catalog of a commit that had failed to become durable, and showed what that had made.
+#[test]
+fn no_ddl_begins_from_a_catalog_whose_fate_is_unknown() {
+    let faults = Arc::new(FaultVfs::new(Arc::new(MemVfs::new())));
+    let vfs: Arc<dyn Vfs> = faults.clone();
+    let options = Options { sync_thread: false, ..manual() };
+    let db = Database::open_with_vfs(vfs, Path::new(DIR), options).expect("opens");
+    let create = |name: &str| -> Result<Transaction> {
+        let mut txn = db.begin(Isolation::ReadCommitted)?;
+        let columns = vec![column("id", ColumnType::Int64, false)];
+        block_on(txn.change_catalog(|catalog| catalog.create_table("public", name, columns)))?;
+        Ok(txn)
+    };
+    let ticket = create("first").and_then(Transaction::commit).expect("applied");
+    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]).for_ever());
+    db.sync().expect_err("the disk fails");
+    ticket.wait().expect_err("nobody knows");
+    let refused = create("second").err();
+    assert!(matches!(refused, Some(Error::Poisoned { .. })), "{refused:?}");
 }
