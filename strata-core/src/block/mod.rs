@@ -15,7 +15,7 @@ mod header;
 mod memory;
 
 pub use self::file::{BLOCKS_FILE, FileBlockStore, FileBlockStoreOptions};
-pub use self::handle::{BlockHandle, ReleaseBlock};
+pub use self::handle::{BlockHandle, BlockHandles, ReleaseBlock};
 pub(crate) use self::header::HEADER_BYTES;
 pub use self::memory::MemBlockStore;
 

@@ -34,7 +34,7 @@ use std::sync::{Arc, Weak};
 
 use self::dirty::DirtyPages;
 use self::shard::{Object, Shard};
-use crate::block::{BlockStore, ReleaseBlock};
+use crate::block::{BlockHandle, BlockHandles, BlockStore, ReleaseBlock};
 use crate::error::Result;
 use crate::ids::BlockId;
 use crate::memory::{MemoryPool, Reclaimer, Reservation};
@@ -129,6 +129,7 @@ pub struct PageCache {
     hasher: foldhash::fast::RandomState,
     shards: Box<[Shard]>,
     dirty: DirtyPages,
+    handles: BlockHandles,
     /// Pages that have entered so far: the policies' clock.
     clock: AtomicU64,
     pages: AtomicUsize,
@@ -150,6 +151,7 @@ impl PageCache {
             hasher: foldhash::fast::RandomState::default(),
             shards: (0..options.shards.max(1)).map(|_| Shard::new()).collect(),
             dirty: DirtyPages::new(),
+            handles: BlockHandles::default(),
             clock: AtomicU64::new(0),
             pages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -166,6 +168,11 @@ impl PageCache {
     /// The store whose pages are cached.
     pub fn store(&self) -> &Arc<dyn BlockStore> {
         &self.store
+    }
+
+    /// The handle that all readers of a block share. Once it is obsolete, the last of them gives the block back.
+    pub fn handle(self: &Arc<Self>, id: BlockId) -> Arc<BlockHandle> {
+        self.handles.get(id, || Arc::clone(self) as Arc<dyn ReleaseBlock>)
     }
 
     /// The pool that the pages are charged to.

@@ -248,7 +248,7 @@ impl PageSlot {
             Form::Append(page) => store.write(BlockKind::RowPage, ROW_PAGE_FORMAT, &page.payload(written))?,
             Form::Fixed(page) => store.write(BlockKind::RowPage, ROW_PAGE_FORMAT, page.payload())?,
         };
-        let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+        let handle = cache.handle(id);
         let stored = StoredPage { handle, rows: written };
         if let Some(old) = &state.stored
             && !transition.keeps(&old.handle)

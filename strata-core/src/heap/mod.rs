@@ -280,7 +280,7 @@ impl Heap {
 }
 
 fn handle(env: &HeapEnv, block: BlockId) -> Arc<BlockHandle> {
-    Arc::new(BlockHandle::new(block, env.cache.clone()))
+    env.cache.handle(block)
 }
 
 fn open_segment(

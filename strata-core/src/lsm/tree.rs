@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::block::{BlockHandle, ReleaseBlock};
+use crate::block::BlockHandle;
 use crate::cache::{Access, PageCache};
 use crate::error::Result;
 use crate::ids::{BlockId, IndexId, RowId};
@@ -480,9 +480,7 @@ fn new_memtable(cache: &PageCache) -> Arc<MemtableSlot> {
 }
 
 pub(crate) fn open_table(cache: &Arc<PageCache>, meta: &SsTableMeta) -> Result<SsTable> {
-    let owner: Arc<dyn ReleaseBlock> = Arc::clone(cache) as _;
-    let handle = Arc::new(BlockHandle::new(meta.block, owner));
-    SsTable::open(Arc::clone(cache), handle, meta)
+    SsTable::open(Arc::clone(cache), cache.handle(meta.block), meta)
 }
 
 fn place(table: SsTable, meta: &SsTableMeta) -> PlacedTable {

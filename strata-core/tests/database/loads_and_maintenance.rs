@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+
 use crate::common::*;
 use crate::hooked::{Hooked, HookedVfs, On};
-use strata_core::ids::TableId;
+use strata_core::heap::column::Selection;
+use strata_core::ids::{ColumnId, TableId};
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
 use strata_core::vfs::Vfs;
@@ -76,5 +80,42 @@ fn an_index_after_a_load_of_its_transaction_is_refused() {
     assert!(matches!(refused, Err(strata_core::Error::Unsupported(_))), "{refused:?}");
     txn.commit().expect("commits").wait().expect("durable");
     assert_eq!(scan(&db, table).len(), 20_000);
+    assert_clean(&db);
+}
+
+/// The view held the block for itself, and the heap that adopted it gave it back under the view's eyes.
+#[test]
+fn a_view_of_an_own_load_outlives_the_commit_and_the_rows() {
+    let sizes = Sizes { bulk_rows: 16, ..Sizes::default() };
+    let db = Database::in_memory(Options { sizes, ..manual() }).expect("opens");
+    let table = create_accounts(&db, "accounts");
+    let txn = writer(&db, table);
+    let mut load = block_on(txn.bulk_load(table)).expect("locked");
+    load.append(&batch(0..250)).expect("fits");
+    block_on(load.finish()).expect("written");
+    let view = txn.view().table(table).expect("is there");
+    txn.commit().expect("commits").wait().expect("durable");
+    let read = || {
+        let mut ids = Vec::new();
+        for segment in view.segments().expect("reads") {
+            let slots = view.visible_slots(&segment, 0..segment.slots().next_multiple_of(64)).expect("reads");
+            let ids_of = segment.read(&view.def().schema, &[ColumnId::new(0)], &Selection::Slots(slots));
+            ids.extend(ids_of.expect("reads")[0].as_primitive::<Int64Type>().values().iter().copied());
+        }
+        ids
+    };
+    // Another segment, so that the first has nothing but dead rows.
+    insert(&db, table, &[account(9_000, 0)]).expect("inserts");
+    delete(&db, table, 0..250);
+    for _ in 0..2 {
+        db.checkpoint().expect("writes");
+        db.vacuum().expect("reclaims");
+    }
+    for round in 1..6 {
+        crate::common::load(&db, table, 20_000 * round..20_000 * round + 17_000).expect("loads");
+    }
+    assert_eq!(read(), (0..250).collect::<Vec<i64>>());
+    drop(view);
+    db.checkpoint().expect("writes");
     assert_clean(&db);
 }

@@ -10,7 +10,7 @@ use super::directory::{ColumnMeta, Directory, Extent};
 use super::header::{HEADER_BYTES, Header};
 use super::page::PagePlace;
 use super::{ColumnBlock, Comparison, EncodeOptions, FORMAT, Origin, Selection, encode_block};
-use crate::block::{BlockHandle, BlockKind, BlockStore, MemBlockStore};
+use crate::block::{BlockKind, BlockStore, MemBlockStore};
 use crate::cache::{Access, CacheOptions, PageCache};
 use crate::codec::choices::Choices;
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ fn open(payload: &[u8]) -> Result<Arc<ColumnBlock>> {
     let store = Arc::new(MemBlockStore::new());
     let id = store.write(BlockKind::ColumnBlock, FORMAT, payload)?;
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
-    let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+    let handle = cache.handle(id);
     ColumnBlock::open(cache, handle)
 }
 

@@ -89,7 +89,7 @@ fn what_a_block_holds_is_loaded_when_it_is_needed() {
     assert_eq!(image.dead_count(), 2, "slots below 130");
     let image = first.capture(65_536).expect("new marks");
     let id = env.cache.store().write(BlockKind::Marks, MARKS_FORMAT, &image.encode()).expect("memory");
-    let block = Arc::new(BlockHandle::new(id, env.cache.clone()));
+    let block = env.cache.handle(id);
     assert!(first.set_stored(Some(block.clone()), 3).is_none());
     assert!(first.capture(65_536).is_none(), "the manifest has them all");
 

@@ -67,7 +67,7 @@ impl BulkPart {
     pub fn hold(mut self, cache: &Arc<PageCache>) -> Self {
         let blocks = self.blocks.iter().map(|(block, _)| *block);
         let blocks = blocks.chain(self.tables.iter().map(|table| table.block));
-        self.handles = blocks.map(|block| Arc::new(BlockHandle::new(block, cache.clone()))).collect();
+        self.handles = blocks.map(|block| cache.handle(block)).collect();
         self
     }
 

@@ -165,7 +165,7 @@ fn a_newer_format_is_refused() {
     let store = Arc::new(MemBlockStore::new());
     let id = store.write(BlockKind::ColumnBlock, FORMAT + 1, &payload).expect("writes");
     let cache = PageCache::new(store, MemoryPool::new(1 << 20), CacheOptions::default());
-    let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+    let handle = cache.handle(id);
     let error = ColumnBlock::open(cache, handle).expect_err("newer");
     assert!(matches!(error, Error::UnsupportedFormat { found: 2, supported: 1, .. }), "{error}");
 }

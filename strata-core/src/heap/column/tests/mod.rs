@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 
 use super::*;
-use crate::block::{BlockHandle, BlockKind, BlockStore, MemBlockStore};
+use crate::block::{BlockKind, BlockStore, MemBlockStore};
 use crate::cache::{Access, CacheOptions, PageCache};
 use crate::error::Result;
 use crate::ids::ColumnId;
@@ -63,7 +63,7 @@ pub(super) fn open(payload: &[u8]) -> Result<Arc<ColumnBlock>> {
     let store = Arc::new(MemBlockStore::new());
     let id = store.write(BlockKind::ColumnBlock, FORMAT, payload)?;
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
-    let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+    let handle = cache.handle(id);
     ColumnBlock::open(cache, handle)
 }
 

@@ -106,7 +106,7 @@ fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
     let store = Arc::new(MemBlockStore::new());
     let id = store.write(BlockKind::ColumnBlock, FORMAT, &payload).expect("is written");
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
-    let handle = Arc::new(BlockHandle::new(id, cache.clone()));
+    let handle = cache.handle(id);
     let block = ColumnBlock::open(cache.clone(), handle).expect("opens");
     let found = |slot: u16| block.strip_row(&schema, slot).expect("reads").is_some();
     for turn in 0..3 {
