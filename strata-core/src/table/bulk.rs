@@ -42,6 +42,9 @@ use crate::txn::{BulkPart, TableLockMode, WriteSet};
 pub const MIN_ROWS: usize = 16_384;
 /// Columns that are encoded at a time.
 const MAX_THREADS: usize = 4;
+/// Segments of fewer bytes of Arrow data are encoded by one thread: where memory is small, what the allocator keeps for each
+/// thread counts.
+const THREADS_FROM_BYTES: usize = 4 << 20;
 /// Rows that are inserted one by one before others have a turn.
 const ROWS_BETWEEN_YIELDS: usize = 256;
 
@@ -365,7 +368,8 @@ impl BulkWriter {
         drop(pending);
         self.add_keys(&columns)?;
         let slots = u32::try_from(self.pending_rows).expect("a segment is bounded");
-        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_THREADS));
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if again < THREADS_FROM_BYTES { 1 } else { cores().min(MAX_THREADS) };
         let options = column::EncodeOptions { threads, ..column::EncodeOptions::default() };
         let payload = column::encode_block(&columns, None, slots, &options)?;
         let store = self.shared.store.cache.store();
