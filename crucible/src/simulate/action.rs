@@ -3,11 +3,13 @@
 //! A step says nothing that only holds in the run it was made for: tables, rows and indexes are picked by numbers that are
 //! taken modulo what is there. So any part of a list is a run too, and a failing one can be shrunk by leaving steps out.
 
+use strata_core::table::Isolation;
+
 /// What a client does next, if it is not waiting. Those that need a transaction begin one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
-    /// Begin, at REPEATABLE READ or at READ COMMITTED.
-    Begin { repeatable: bool },
+    /// Begin.
+    Begin { level: Isolation },
     /// Insert a row.
     Insert { table: u64, seed: u64 },
     /// Replace a row by another, by its key or by a scan.

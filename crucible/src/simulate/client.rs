@@ -21,6 +21,7 @@ use strata_core::{Database, Error};
 
 use super::action::Action;
 use super::model::{Model, OWN, Row, State, Table, Write};
+use super::reads::{Part, Read};
 use super::stop::{Stop, wrong};
 use super::{schema, verify};
 use crate::random::Random;
@@ -66,8 +67,10 @@ pub(super) struct Session {
 pub(super) struct Open {
     pub(super) txn: Transaction,
     pub(super) writes: Vec<Write>,
-    /// The state at the snapshot of REPEATABLE READ, once taken.
+    /// The state at the snapshot of the transaction, once taken, where it has one.
     base: Option<State>,
+    /// What it has read, where it is SERIALIZABLE.
+    reads: Vec<Read>,
     saves: Vec<Save>,
     /// Rows that cannot be changed before the commit.
     pub(super) loaded: BTreeSet<(TableId, i64)>,
@@ -88,8 +91,8 @@ pub(super) type Outcome = Result<String, Stop>;
 impl Shared {
     pub(super) fn begin(&self, isolation: Isolation) -> Result<Open, Stop> {
         let txn = self.database.begin(isolation)?;
-        let (writes, saves) = (Vec::new(), Vec::new());
-        Ok(Open { txn, writes, base: None, saves, loaded: BTreeSet::new(), has_ddl: false })
+        let (writes, reads, saves) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Open { txn, writes, base: None, reads, saves, loaded: BTreeSet::new(), has_ddl: false })
     }
 
     /// What a snapshot shows that is taken now, and its timestamp.
@@ -114,10 +117,37 @@ impl Open {
             Some(base) => base.clone(),
             None => shared.model.borrow_mut().see(timestamp).map_err(Stop::Wrong)?,
         };
-        if self.txn.isolation() == Isolation::RepeatableRead {
+        if self.txn.isolation() != Isolation::ReadCommitted {
             self.base = Some(base.clone());
         }
         Ok((view, self.over(base)?))
+    }
+
+    /// Notes a read of the transaction's snapshot, which [`view`](Self::view) has taken.
+    fn note(&mut self, table: TableId, part: Part) {
+        if self.txn.isolation() == Isolation::Serializable
+            && let Some(base) = &self.base
+        {
+            self.reads.push(Read::of(base, table, part));
+        }
+    }
+
+    /// Notes what an insertion has told of the keys that are taken: of all of the row's, or of the one that it was refused for.
+    fn note_keys(&mut self, shared: &Shared, table: TableId, values: &[Datum], refusal: Option<&Error>) {
+        if self.txn.isolation() != Isolation::Serializable {
+            return;
+        }
+        let model = shared.model.borrow();
+        let newest = model.latest();
+        let reads = match refusal {
+            None => Read::of_free_keys(newest, table, values),
+            Some(Error::DuplicateKey { index, key, .. }) => {
+                let def = newest.tables.get(&table).and_then(|table| table.def.index(*index));
+                def.map(|def| Read::of(newest, table, Part::key(def, key.clone()))).into_iter().collect()
+            }
+            Some(_) => Vec::new(),
+        };
+        self.reads.extend(reads);
     }
 
     /// A state with the transaction's own writes.
@@ -199,10 +229,11 @@ impl Session {
         }
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => {
-                let repeatable = matches!(action, Action::Begin { repeatable: true });
-                shared.begin(if repeatable { Isolation::RepeatableRead } else { Isolation::ReadCommitted })?
-            }
+            None => shared.begin(if let Action::Begin { level } = action {
+                level
+            } else {
+                Isolation::ReadCommitted
+            })?,
         };
         let outcome = self.with_open(shared, action, &mut open).await;
         if !matches!(&outcome, Ok(said) if said == GONE) {
@@ -226,6 +257,7 @@ impl Session {
             Action::Scan { table } => {
                 let (view, expected) = open.view(shared)?;
                 let Some(def) = pick_of(&expected, table) else { return Ok("no table".into()) };
+                open.note(def.def.id, Part::Whole);
                 let view = view.table(def.def.id)?;
                 verify::scan(&view, def)?;
                 if !view.has_own_loads() {
@@ -235,6 +267,7 @@ impl Session {
             }
             Action::ReadAll => {
                 let (view, expected) = open.view(shared)?;
+                expected.tables.keys().for_each(|table| open.note(*table, Part::Whole));
                 verify::all(&view, &expected)?;
                 Ok(format!("read all {} tables", expected.tables.len()))
             }
@@ -293,7 +326,7 @@ impl Session {
 
     async fn commit(&mut self, shared: &Shared) -> Outcome {
         let Some(open) = self.open.take() else { return Ok("nothing to commit".into()) };
-        let (read_only, writes) = (open.txn.is_read_only(), open.writes);
+        let (read_only, writes, reads) = (open.txn.is_read_only(), open.writes, open.reads);
         // Own writes stop being own: what views held show of them is not said.
         self.held.clear();
         let ticket = open.txn.commit()?;
@@ -314,6 +347,10 @@ impl Session {
         if read_only {
             ticket.await?;
             return Ok("committed nothing".into());
+        }
+        for read in reads {
+            let holds = read.holds_in(shared.model.borrow().latest());
+            holds.map_err(|what| wrong(format!("SERIALIZABLE commits, though {what}")))?;
         }
         let timestamp = shared.model.borrow_mut().commit(&writes).map_err(Stop::Wrong)?;
         let told = ticket.await?.get();
@@ -369,12 +406,14 @@ async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outc
     match open.txn.insert(&def, &values).await {
         Ok(_) => {
             let said = format!("inserted row {tag} with key {:?} into {}", values[schema::KEY], def.name);
+            open.note_keys(shared, def.id, &values, None);
             open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
             Ok(said)
         }
         Err(error) => {
             if matches!(error, Error::DuplicateKey { .. }) {
                 excused_duplicate(&open.published(shared)?, def.id, tag, &values)?;
+                open.note_keys(shared, def.id, &values, Some(&error));
             }
             Err(error.into())
         }
@@ -424,8 +463,12 @@ fn find(shared: &Shared, open: &mut Open, table: TableId, pick: u64) -> Result<O
         .map(|index| (index, expected.key(index, &values)))
         .find(|(index, (key, has_null))| !has_null && expected.holders(index, key).count() == 1);
     let found = match keyed {
-        Some((index, (key, _))) => view.first(index.id, &key)?,
+        Some((index, (key, _))) => {
+            open.note(table, Part::key(index, key.clone()));
+            view.first(index.id, &key)?
+        }
         None => {
+            open.note(table, Part::Whole);
             let mut rows = verify::rows(&view)?.into_iter();
             rows.find(|(_, values)| verify::tag_of(values) == Some(tag)).map(|(row, _)| row)
         }
@@ -502,12 +545,14 @@ async fn change(shared: &Shared, open: &mut Open, table: u64, pick: u64, to: Opt
     match open.txn.update(&target.view, row, &values).await {
         Ok(_) => {
             let said = format!("updated row {tag} of {} to key {:?}", def.name, values[schema::KEY]);
+            open.note_keys(shared, table, &values, None);
             open.writes.push(Write::Put { table, tag, values, replaces: Some(before) });
             Ok(said)
         }
         Err(error) => {
             if matches!(error, Error::DuplicateKey { .. }) {
                 excused_duplicate(&open.published(shared)?, table, tag, &values)?;
+                open.note_keys(shared, table, &values, Some(&error));
             }
             Err(error.into())
         }
@@ -541,6 +586,7 @@ fn get(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64) -> Ou
     if !view.index_is_whole(index.id) {
         return Ok(format!("{} is not whole yet", index.name));
     }
+    open.note(expected.def.id, Part::key(index, expected.key(index, &values).0));
     verify::first(&view, expected, index, &values)?;
     Ok(format!("looked up {:?} in {}", values[schema::KEY], index.name))
 }
@@ -566,6 +612,8 @@ fn range(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64, rev
     if !view.index_is_whole(index.id) {
         return Ok(format!("{} is not whole yet", index.name));
     }
-    verify::range(&view, expected, index, (bound(), bound()), reverse)?;
+    let (lower, upper) = (bound(), bound());
+    open.note(expected.def.id, Part::Keys(Box::new(index.clone()), lower.clone(), upper.clone()));
+    verify::range(&view, expected, index, (lower, upper), reverse)?;
     Ok(format!("read a range of {}", index.name))
 }

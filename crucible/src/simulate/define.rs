@@ -26,7 +26,7 @@ pub(super) async fn define(
     change: Change,
     seed: u64,
 ) -> Outcome {
-    if open.txn.isolation() == Isolation::RepeatableRead || !open.loaded.is_empty() {
+    if open.txn.isolation() != Isolation::ReadCommitted || !open.loaded.is_empty() {
         return Ok("does not change the catalog".into());
     }
     let mut random = Random::new(seed);

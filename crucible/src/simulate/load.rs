@@ -21,7 +21,7 @@ const BATCH_ROWS: usize = 16;
 /// Loads rows into a table; their keys are new, but for a few at times.
 pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64, seed: u64) -> Outcome {
     let Some(def) = open.pick(table) else { return Ok("no table".into()) };
-    if open.has_ddl || open.txn.isolation() == Isolation::RepeatableRead {
+    if open.has_ddl || open.txn.isolation() != Isolation::ReadCommitted {
         return Ok("does not load".into());
     }
     let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {

@@ -6,6 +6,7 @@
 //!
 //! - a snapshot shows the state of its commit, with the transaction's own writes and nothing else, for as long as it is held;
 //! - rows locked are as the last commit left them; an error is one that the state excuses;
+//! - what a SERIALIZABLE transaction has read is as it was when it commits;
 //! - unique keys, indexes, counts and the statistics of frozen segments agree with the rows;
 //! - after a crash some prefix of the commits is there, with all that anybody saw or was told of; time never goes back;
 //! - `check` finds nothing, and whoever waits is woken.
@@ -19,6 +20,7 @@ mod define;
 mod load;
 mod model;
 mod plan;
+mod reads;
 mod run;
 mod schema;
 mod shrink;

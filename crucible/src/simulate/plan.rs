@@ -6,6 +6,7 @@
 use strata_core::block::FileBlockStoreOptions;
 use strata_core::lsm::{LsmOptions, TableOptions};
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
+use strata_core::table::Isolation;
 use strata_core::{Options, Sizes};
 
 use super::action::{Action, Change, Effect, Step};
@@ -29,6 +30,8 @@ pub(super) struct Plan {
 /// What may happen, with how often it does beside the others.
 struct Weights {
     actions: Vec<(u64, Kind)>,
+    /// The level of transactions that are not READ COMMITTED.
+    snapshot_level: Isolation,
     world: Vec<(u64, Event)>,
 }
 
@@ -81,7 +84,8 @@ impl Plan {
             config.options.sizes.segment_bytes = 512;
             thresholds.move_share = 2;
         }
-        let weights = weights(&mut random);
+        let level = if later.chance(1, 2) { Isolation::Serializable } else { Isolation::RepeatableRead };
+        let weights = weights(&mut random, level);
         let mut steps = Vec::with_capacity(count);
         for table in 0..3 {
             let (change, seed) = (Change::CreateTable, random.next());
@@ -148,11 +152,12 @@ fn blocks(random: &mut Random) -> FileBlockStoreOptions {
     FileBlockStoreOptions { slack_bytes, punch_bytes }
 }
 
-fn weights(random: &mut Random) -> Weights {
+fn weights(random: &mut Random, snapshot_level: Isolation) -> Weights {
     let mut drawn = |usual: u64, may_miss: bool| {
         if may_miss && random.chance(1, 4) { 0 } else { 1 + random.within(0..2 * usual) }
     };
     Weights {
+        snapshot_level,
         actions: vec![
             (drawn(8, false), Kind::Commit),
             (drawn(2, true), Kind::Begin),
@@ -201,7 +206,9 @@ fn action(weights: &Weights, random: &mut Random) -> Action {
     let (table, pick, seed) = (random.next(), random.next(), random.next());
     let coin = random.chance(1, 2);
     match draw(&weights.actions, random) {
-        Kind::Begin => Action::Begin { repeatable: coin },
+        Kind::Begin => {
+            Action::Begin { level: if coin { weights.snapshot_level } else { Isolation::ReadCommitted } }
+        }
         Kind::Insert => Action::Insert { table, seed },
         Kind::Update => Action::Update { table, pick, new_key: coin, seed },
         Kind::Delete => Action::Delete { table, pick },

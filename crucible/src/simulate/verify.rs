@@ -121,6 +121,21 @@ pub(super) fn same_values(view: &TableView, tag: i64, row: &Row, values: &[Datum
     Ok(())
 }
 
+/// Whether a key lies between two bounds.
+pub(super) fn is_within(key: &[u8], lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> bool {
+    let above = match lower {
+        Bound::Included(lower) => key >= lower.as_slice(),
+        Bound::Excluded(lower) => key > lower.as_slice(),
+        Bound::Unbounded => true,
+    };
+    let below = match upper {
+        Bound::Included(upper) => key <= upper.as_slice(),
+        Bound::Excluded(upper) => key < upper.as_slice(),
+        Bound::Unbounded => true,
+    };
+    above && below
+}
+
 /// Fails where a range of an index finds other rows than a scan of the model, or in another order.
 pub(super) fn range(
     view: &TableView,
@@ -129,21 +144,8 @@ pub(super) fn range(
     (lower, upper): (Bound<Vec<u8>>, Bound<Vec<u8>>),
     reverse: bool,
 ) -> Result<(), Stop> {
-    let inside = |key: &[u8]| {
-        let above = match &lower {
-            Bound::Included(lower) => key >= lower.as_slice(),
-            Bound::Excluded(lower) => key > lower.as_slice(),
-            Bound::Unbounded => true,
-        };
-        let below = match &upper {
-            Bound::Included(upper) => key <= upper.as_slice(),
-            Bound::Excluded(upper) => key < upper.as_slice(),
-            Bound::Unbounded => true,
-        };
-        above && below
-    };
     let mut due = expected.entries(index);
-    due.retain(|(key, _)| inside(key));
+    due.retain(|(key, _)| is_within(key, &lower, &upper));
     let mut scan = view.range(index.id, lower.clone(), upper.clone(), reverse)?;
     let mut found = Vec::new();
     while let Some((key, row)) = scan.next_entry()? {

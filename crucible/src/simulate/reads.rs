@@ -1,0 +1,79 @@
+//! What a SERIALIZABLE transaction has read, and must find as it was when it commits.
+//!
+//! The level is backward validation: a transaction that writes commits as if it had read then what it read at its snapshot. So each
+//! read is noted with the committed rows that it depends on, and at the commit the newest state must have the same. An insertion has
+//! read that nobody has its keys, or that somebody has the one it was refused for: that stays read where it is undone.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use strata_core::catalog::IndexDef;
+use strata_core::ids::TableId;
+use strata_core::row::Datum;
+
+use super::model::State;
+use super::verify::is_within;
+
+/// Which rows of a table a read depends on.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// All.
+    Whole,
+    /// Those with a key of an index between two bounds.
+    Keys(Box<IndexDef>, Bound<Vec<u8>>, Bound<Vec<u8>>),
+}
+
+/// A read, and the rows that it depends on: by their tags, the commits that left them.
+#[derive(Debug)]
+pub(super) struct Read {
+    table: TableId,
+    part: Part,
+    rows: BTreeMap<i64, u64>,
+}
+
+impl Part {
+    /// One key.
+    pub(super) fn key(index: &IndexDef, key: Vec<u8>) -> Self {
+        Self::Keys(Box::new(index.clone()), Bound::Included(key.clone()), Bound::Included(key))
+    }
+}
+
+impl Read {
+    /// A read of a committed state.
+    pub(super) fn of(state: &State, table: TableId, part: Part) -> Self {
+        let rows = rows(state, table, &part);
+        Self { table, part, rows }
+    }
+
+    /// The reads of an insertion that was let through: of the unique keys that the row has.
+    pub(super) fn of_free_keys(state: &State, table: TableId, values: &[Datum]) -> Vec<Self> {
+        let Some(there) = state.tables.get(&table) else { return Vec::new() };
+        let unique = there.def.indexes.iter().filter(|index| index.unique);
+        let keys = unique.map(|index| (index, there.key(index, values)));
+        keys.filter(|(_, (_, has_null))| !has_null)
+            .map(|(index, (key, _))| Self::of(state, table, Part::key(index, key)))
+            .collect()
+    }
+
+    /// Fails, in words, unless a later state has the same rows there.
+    pub(super) fn holds_in(&self, later: &State) -> Result<(), String> {
+        let now = rows(later, self.table, &self.part);
+        if now == self.rows {
+            return Ok(());
+        }
+        let (table, part, before) = (self.table, &self.part, &self.rows);
+        Err(format!("a read of {part:?} of table {table} found {before:?}, and there is {now:?}"))
+    }
+}
+
+fn rows(state: &State, table: TableId, part: &Part) -> BTreeMap<i64, u64> {
+    let Some(table) = state.tables.get(&table) else { return BTreeMap::new() };
+    let mut rows: BTreeMap<i64, u64> = table.rows.iter().map(|(tag, row)| (*tag, row.stamp)).collect();
+    if let Part::Keys(index, lower, upper) = part {
+        rows.retain(|tag, _| {
+            let (key, _) = table.key(index, &table.rows[tag].all_values(&table.def));
+            is_within(&key, lower, upper)
+        });
+    }
+    rows
+}
