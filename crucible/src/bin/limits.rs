@@ -1,12 +1,14 @@
-//! `limits`: the engine with data larger than memory, beside a reader that never ends, on a full disk.
+//! `limits`: the engine with data larger than memory, beside a reader and a writer that never end, on a full disk.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use crucible::limits::Outcome;
 use crucible::limits::full_disk::FullDisk;
 use crucible::limits::memory::Memory;
 use crucible::limits::reader::Reader;
+use crucible::limits::writer::{End, Work, Writer};
+use strata_core::table::Isolation;
 
 /// Tries the engine at its limits and says what it took.
 #[derive(Debug, Parser)]
@@ -44,6 +46,27 @@ enum Limit {
         #[arg(long, default_value_t = 40)]
         rounds: i64,
     },
+    /// One transaction that writes all rows.
+    Writer {
+        /// The cap.
+        #[arg(long, default_value_t = 256)]
+        memory_mib: usize,
+        /// Rows of the table.
+        #[arg(long, default_value_t = 10_000_000)]
+        rows: i64,
+        /// Bytes of a row's payload.
+        #[arg(long, default_value_t = 20)]
+        width: usize,
+        /// What it does to each row; everything, one after another, if not given.
+        #[arg(long)]
+        work: Option<WorkName>,
+        /// How it ends; in every way, if not given.
+        #[arg(long)]
+        end: Option<EndName>,
+        /// REPEATABLE READ instead of READ COMMITTED.
+        #[arg(long)]
+        repeatable_read: bool,
+    },
     /// Disks of all sizes, until the work fits.
     FullDisk {
         /// Rows that each piece of work writes.
@@ -56,6 +79,42 @@ enum Limit {
         #[arg(long, default_value_t = 4_096)]
         step_bytes: u64,
     },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WorkName {
+    Insert,
+    Delete,
+    Update,
+    UpdateKey,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EndName {
+    Commit,
+    Rollback,
+    Savepoint,
+}
+
+impl From<WorkName> for Work {
+    fn from(name: WorkName) -> Self {
+        match name {
+            WorkName::Insert => Self::Insert,
+            WorkName::Delete => Self::Delete,
+            WorkName::Update => Self::Update,
+            WorkName::UpdateKey => Self::UpdateKey,
+        }
+    }
+}
+
+impl From<EndName> for End {
+    fn from(name: EndName) -> Self {
+        match name {
+            EndName::Commit => Self::Commit,
+            EndName::Rollback => Self::Rollback,
+            EndName::Savepoint => Self::Savepoint,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -76,6 +135,21 @@ fn run(limit: Limit) -> Outcome {
             Memory { cap_bytes: memory_mib << 20, factor, width, points }.run(folder.path(), &mut report)
         }
         Limit::Reader { rows, width, rounds } => Reader { rows, width, rounds }.run(&mut report),
+        Limit::Writer { memory_mib, rows, width, work, end, repeatable_read } => {
+            let works = work.map_or_else(|| WorkName::value_variants().to_vec(), |work| vec![work]);
+            let ends = end.map_or_else(|| EndName::value_variants().to_vec(), |end| vec![end]);
+            let isolation =
+                if repeatable_read { Isolation::RepeatableRead } else { Isolation::ReadCommitted };
+            for work in works {
+                for end in &ends {
+                    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+                    let (work, end, cap_bytes) = (work.into(), (*end).into(), memory_mib << 20);
+                    let run = Writer { cap_bytes, rows, width, work, end, isolation };
+                    run.run(folder.path(), &mut report)?;
+                }
+            }
+            Ok(())
+        }
         Limit::FullDisk { rows, width, step_bytes } => {
             let sizes = FullDisk { rows, width, step_bytes };
             sizes.run(&mut report)?;

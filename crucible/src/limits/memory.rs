@@ -154,13 +154,13 @@ impl Memory {
     }
 }
 
-fn settle(db: &Database) -> Outcome {
+pub(super) fn settle(db: &Database) -> Outcome {
     while db.maintain().map_err(words)? != Step::Idle {}
     Ok(())
 }
 
 /// A line of the process's status, in bytes.
-fn status_bytes(name: &str) -> Result<u64, String> {
+pub(super) fn status_bytes(name: &str) -> Result<u64, String> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(words)?;
     let line =
         status.lines().find_map(|line| line.strip_prefix(name)).ok_or("the system tells no such figure")?;

@@ -1,4 +1,4 @@
-//! What the engine does at its limits: data larger than memory, a reader that never ends, a full disk.
+//! What the engine does at its limits: data larger than memory, a reader and a writer that never end, a full disk.
 //!
 //! Each is a function of its sizes: `tests/limits.rs` and `tests/memory.rs` run small ones, the binary `limits` larger ones.
 //! All are deterministic: maintenance is stepped by hand, and contents follow from key and version, so that every row that is
@@ -9,6 +9,7 @@ pub mod memory;
 pub mod reader;
 mod small_disk;
 mod table;
+pub mod writer;
 
 pub use small_disk::SmallDisk;
 

@@ -134,6 +134,11 @@ impl Rows {
         txn.commit()?.wait().map(|_| ())
     }
 
+    /// The row of an id that a view shows.
+    pub fn find(&self, view: &TableView, id: i64) -> Result<Option<RowId>> {
+        find(view, id)
+    }
+
     pub fn view(&self) -> Result<TableView> {
         self.db.view().table(self.table)
     }
