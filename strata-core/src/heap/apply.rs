@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::hot::{HotImage, PageSlot, Resident};
-use super::marks::{Marks, Successor, group_bytes};
+use super::marks::{DenseMarks, Marks, Successor, group_bytes};
 use super::row_page::{HEADER_BYTES, MAX_SLOTTED_ROW, PAGE_BYTES, PageAddress, SLOT_BYTES};
 use super::segment::{ColumnImage, Image, SegmentEntry};
 use super::versions::{VERSION_BYTES, Version};
@@ -71,6 +71,17 @@ impl Heap {
         let marks = segments.len() * group_bytes(0) + (group_bytes(marked.len()) - group_bytes(0));
         let bytes = page_bytes(rows, row_bytes, self.segment_bytes) + marks + VERSION_BYTES;
         Ok(Prepared { memory: self.env.pool.reserve("rows of a commit", bytes)? })
+    }
+
+    /// Gets ready for many marks on a segment too, of which the group takes `bytes` bytes at most.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_dense(&self, segment: SegmentId, bytes: usize, prepared: &mut Prepared) -> Result<()> {
+        if let Some(entry) = self.directory.get(segment) {
+            entry.marks.make_ready(&self.env)?;
+        }
+        prepared.memory.grow(group_bytes(0) + bytes)
     }
 
     /// Where the next row goes, if it is inserted as the next one.
@@ -261,13 +272,39 @@ impl Heap {
             let Some(entry) = self.directory.get(segment) else { continue };
             debug_assert!(group.iter().all(|(row, _)| *row < self.end()), "rule 2: a mark on a row to come");
             ended += entry.marks.apply(end_ts, group, |bytes| prepared.take(bytes));
-            if entry.marks.has_groups() && !entry.marks.listed.swap(true, Ordering::SeqCst) {
-                self.prunable.lock().push(segment);
-            }
+            self.list_prunable(&entry);
         }
+        self.count_ended(ended, marks.len());
+    }
+
+    /// As [`apply_marks`](Self::apply_marks), for many marks on one segment.
+    pub fn apply_dense(
+        &self,
+        end_ts: Timestamp,
+        segment: SegmentId,
+        marks: DenseMarks,
+        prepared: &mut Prepared,
+    ) {
+        let count = marks.count() as usize;
+        let mut ended = 0;
+        if let Some(entry) = self.directory.get(segment) {
+            ended = entry.marks.apply_dense(end_ts, marks, |bytes| prepared.take(bytes));
+            self.list_prunable(&entry);
+        }
+        self.count_ended(ended, count);
+    }
+
+    fn list_prunable(&self, entry: &SegmentEntry) {
+        if entry.marks.has_groups() && !entry.marks.listed.swap(true, Ordering::SeqCst) {
+            self.prunable.lock().push(entry.id);
+        }
+    }
+
+    /// Notes that so many rows have ended, of those that were to.
+    fn count_ended(&self, ended: u32, marks: usize) {
         let mut tail = self.tail.lock();
         tail.live_rows -= i64::from(ended);
-        tail.repeated |= ended as usize != marks.len();
+        tail.repeated |= ended as usize != marks;
     }
 
     /// Makes a column block of `rows` rows in `slots` slots the segment `segment`, which must be

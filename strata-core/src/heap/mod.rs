@@ -55,7 +55,7 @@ pub use apply::{Prepared, RowRun};
 pub use changes::Changed;
 pub use checkpoint::{HeapCheckpoint, Install};
 pub use garbage::{GarbageProbe, Horizon};
-pub use marks::{MARKS_FORMAT, Mark, MarkGroup, Marks, MarksImage, Successor};
+pub use marks::{DENSE_MARKS, DenseMarks, MARKS_FORMAT, Mark, MarkGroup, Marks, MarksImage, Successor};
 pub use rewrite::{SegmentChange, SegmentStatus};
 pub use row_page::{MAX_SLOTTED_ROW, PAGE_BYTES, PageAddress, ROW_PAGE_FORMAT, RowPage};
 pub use segment::{Image, SegmentEntry};

@@ -126,7 +126,7 @@ fn own_keys(
             let visible = ordinals
                 .iter()
                 .map(|ordinal| RowId::provisional(*ordinal))
-                .filter(|row| own.row(*row).is_some_and(|own| own.is_visible(position)));
+                .filter(|row| own.sees(*row, position));
             rows.extend(visible.map(|row| (key.1.clone(), row)));
         }
         rows

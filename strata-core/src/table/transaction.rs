@@ -374,9 +374,7 @@ impl Transaction {
         let own = writes.heap(table.heap);
         if let Some(own) = own {
             let position = writes.position();
-            let live = own
-                .rows_of_key(&(index.id, key.clone()))
-                .find(|row| own.row(*row).is_some_and(|row| row.is_visible(position)));
+            let live = own.rows_of_key(&(index.id, key.clone())).find(|row| own.sees(*row, position));
             if live.is_some() {
                 return Ok(live);
             }

@@ -147,7 +147,7 @@ impl TableView {
         self.note(|| ReadPredicate::Table);
         let committed = self.heap.live_rows(self.view.snapshot.timestamp());
         let (added, removed) = self
-            .with_own(|own, position| (own.visible_rows(position).count() as u64, own.marked_count(position)))
+            .with_own(|own, position| (own.visible_count(position), own.marked_count(position)))
             .unwrap_or((0, 0));
         committed + self.own_load_rows() + added - removed
     }
@@ -156,9 +156,7 @@ impl TableView {
     pub fn has_own_writes(&self) -> bool {
         self.own_load_rows() > 0
             || self
-                .with_own(|own, position| {
-                    own.visible_rows(position).next().is_some() || own.marked_count(position) > 0
-                })
+                .with_own(|own, position| own.visible_count(position) > 0 || own.marked_count(position) > 0)
                 .unwrap_or(false)
     }
 
@@ -258,8 +256,7 @@ impl TableView {
     /// Whether the statement sees the row.
     pub fn is_visible(&self, row: RowId) -> Result<bool> {
         if row.is_provisional() {
-            let seen =
-                self.with_own(|own, position| own.row(row).is_some_and(|own| own.is_visible(position)));
+            let seen = self.with_own(|own, position| own.sees(row, position));
             return Ok(seen.unwrap_or(false));
         }
         self.note(|| ReadPredicate::Row(row));
@@ -288,8 +285,7 @@ impl TableView {
             ReadPredicate::Keys(index, Bound::Included(key.to_vec()), Bound::Included(key.to_vec()))
         });
         let own = self.with_own(|own, position| {
-            own.rows_of_key(&(index, key.into()))
-                .find(|row| own.row(*row).is_some_and(|row| row.is_visible(position)))
+            own.rows_of_key(&(index, key.into())).find(|row| own.sees(*row, position))
         });
         if let Some(Some(row)) = own {
             return Ok(Some(row));

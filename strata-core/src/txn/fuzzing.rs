@@ -1,6 +1,6 @@
 //! What must hold of any bytes that are read as a commit record.
 
-use super::record::{RecordBody, row_of_ordinal};
+use super::record::{RecordBody, RowPlaces};
 use crate::ids::SLOTS_PER_SEGMENT;
 
 /// A commit record: what is read has what its counts say, names rows that can be, and is written as the same bytes.
@@ -26,7 +26,7 @@ pub(crate) fn record(data: &[u8]) {
         }
         let named = marks.iter().filter_map(|(_, successor, _)| *successor);
         for ordinal in named.chain(entries.iter().map(|(_, ordinal, _)| *ordinal)) {
-            assert!(row_of_ordinal(runs, ordinal).is_some(), "row {ordinal} of {rows:?}");
+            assert!(RowPlaces::new(runs).find(ordinal).is_some(), "row {ordinal} of {rows:?}");
         }
         assert!(marks.iter().all(|(row, ..)| !row.is_provisional()));
     }

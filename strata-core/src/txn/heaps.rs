@@ -21,6 +21,11 @@ impl HeapSet {
         Self { env, segment_bytes, heaps: RwLock::new(BTreeMap::new()) }
     }
 
+    /// Row bytes after which a segment takes no more rows.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
     /// The heap of this id.
     pub fn get(&self, id: HeapId) -> Option<Arc<Heap>> {
         self.heaps.read().get(&id).cloned()

@@ -6,16 +6,18 @@
 
 use std::ops::Range;
 
-use super::write_set::{BulkPart, WriteSet};
+use super::write_set::{BulkPart, FinalMarks, HeapWrites, WriteSet};
 use crate::codec::{Cursor, Damage, Decoded, put_count, put_i64, put_sized, put_u32, put_u64};
-use crate::heap::RowRun;
-use crate::ids::{HeapId, IndexId, LoadId, RowId, SLOTS_PER_SEGMENT, Timestamp};
+use crate::heap::{DenseMarks, RowRun};
+use crate::ids::{HeapId, IndexId, LoadId, RowId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
 use crate::manifest::SsTableMeta;
 
 /// The newest format of a record.
-pub(super) const FORMAT: u8 = 2;
+pub(super) const FORMAT: u8 = 3;
 /// The first format that tells moved rows from changed ones.
 const MOVED_FORMAT: u8 = 2;
+/// The first format that has many marks on a segment together.
+const DENSE_FORMAT: u8 = 3;
 const NO_SUCCESSOR: u64 = u64::MAX;
 /// Of the ordinal of a successor: the row was moved.
 const MOVED: u64 = 1 << 63;
@@ -29,8 +31,10 @@ pub struct HeapSection {
     pub rows: u32,
     /// Bytes of those rows.
     pub row_bytes: u64,
-    /// How many row versions end.
+    /// How many row versions end one by one.
     pub marks: u32,
+    /// Segments of which many end.
+    pub dense: Vec<(SegmentId, DenseMarks)>,
     /// How many index entries are added.
     pub entries: u32,
     /// Bytes of their keys.
@@ -78,13 +82,14 @@ impl RecordBody {
         body
     }
 
-    fn push_section(&mut self, heap: HeapId, writes: &super::write_set::HeapWrites) {
+    fn push_section(&mut self, heap: HeapId, writes: &HeapWrites) {
         let out = &mut self.bytes;
         let mut section = HeapSection {
             heap,
             rows: 0,
             row_bytes: 0,
             marks: 0,
+            dense: Vec::new(),
             entries: 0,
             key_bytes: 0,
             rows_at: 0..0,
@@ -92,23 +97,38 @@ impl RecordBody {
             entries_at: 0..0,
         };
         // Ordinals in the record count only the rows that are left.
-        let mut renumbered = vec![NO_SUCCESSOR; writes.row_count()];
+        let mut renumbered = vec![NO_SUCCESSOR; if writes.has_removed() { writes.row_count() } else { 0 }];
         put_u32(out, heap.get());
         let counts_at = out.len();
-        out.extend_from_slice(&[0; 12]);
+        out.extend_from_slice(&[0; 16]);
         let start = out.len();
         for (ordinal, row) in writes.final_rows() {
-            renumbered[ordinal as usize] = u64::from(section.rows);
+            if let Some(place) = renumbered.get_mut(ordinal as usize) {
+                *place = u64::from(section.rows);
+            }
             put_sized(out, &row.bytes);
             section.rows += 1;
             section.row_bytes += row.bytes.len() as u64;
         }
         section.rows_at = start..out.len();
-        for (row, successor, moved) in writes.final_marks() {
-            put_u64(out, row.get());
-            let successor = successor.map_or(NO_SUCCESSOR, |ordinal| renumbered[ordinal as usize]);
-            put_u64(out, if moved { successor | MOVED } else { successor });
-            section.marks += 1;
+        let renumber = |ordinal: u64| renumbered.get(ordinal as usize).copied().unwrap_or(ordinal);
+        for marks in writes.final_marks() {
+            match marks {
+                FinalMarks::Few(marks) => {
+                    for (row, successor, moved) in marks {
+                        put_u64(out, row.get());
+                        let successor = successor.map_or(NO_SUCCESSOR, renumber);
+                        put_u64(out, if moved { successor | MOVED } else { successor });
+                        section.marks += 1;
+                    }
+                }
+                FinalMarks::Many(segment, marks) if renumbered.is_empty() => {
+                    section.dense.push((segment, marks));
+                }
+                FinalMarks::Many(segment, marks) => {
+                    section.dense.push((segment, marks.map(|first, _| (renumber(first), 1))));
+                }
+            }
         }
         section.marks_at = section.rows_at.end..out.len();
         for (place, (_, row)) in writes.final_rows().enumerate() {
@@ -121,7 +141,12 @@ impl RecordBody {
             }
         }
         section.entries_at = section.marks_at.end..out.len();
-        for (place, count) in [section.rows, section.marks, section.entries].into_iter().enumerate() {
+        for (segment, marks) in &section.dense {
+            put_u64(out, segment.get());
+            marks.encode(out);
+        }
+        let dense = u32::try_from(section.dense.len()).expect("fewer segments than 2^32");
+        for (place, count) in [section.rows, section.marks, section.entries, dense].into_iter().enumerate() {
             out[counts_at + place * 4..counts_at + place * 4 + 4].copy_from_slice(&count.to_le_bytes());
         }
         self.sections.push(section);
@@ -148,9 +173,8 @@ impl RecordBody {
     }
 
     /// Bytes that the trailer takes at most, for a reservation made ahead.
-    pub fn trailer_bound(&self) -> usize {
-        let runs: usize =
-            self.sections.iter().map(|section| 4 + 12 * (2 + section.rows as usize / 1024)).sum();
+    pub fn trailer_bound(&self, segment_bytes: u64) -> usize {
+        let runs: usize = self.sections.iter().map(|section| 4 + 12 * section.run_bound(segment_bytes)).sum();
         16 + runs + 8 * self.loads.len()
     }
 
@@ -239,20 +263,54 @@ impl RecordBody {
     }
 }
 
-/// The RowId of the `ordinal`-th row of some runs.
-pub fn row_of_ordinal(runs: &[RowRun], mut ordinal: u64) -> Option<RowId> {
-    for run in runs {
-        if ordinal < u64::from(run.rows) {
-            return Some(run.first.offset(ordinal));
-        }
-        ordinal -= u64::from(run.rows);
+impl HeapSection {
+    /// How many row versions end.
+    pub fn ended(&self) -> u64 {
+        let dense: u64 = self.dense.iter().map(|(_, marks)| u64::from(marks.count())).sum();
+        u64::from(self.marks) + dense
     }
-    None
+
+    /// Runs that the rows are placed in at most, where segments take no more rows after so many bytes: all but two fill a
+    /// segment.
+    pub fn run_bound(&self, segment_bytes: u64) -> usize {
+        let by_bytes = usize::try_from(self.row_bytes / segment_bytes.max(1)).unwrap_or(usize::MAX);
+        2 + by_bytes + (self.rows / SLOTS_PER_SEGMENT) as usize
+    }
+}
+
+/// Where the rows of a section are: finds them by ordinal.
+#[derive(Debug)]
+pub struct RowPlaces<'a> {
+    runs: &'a [RowRun],
+    /// The ordinal of each run's first row.
+    first: Vec<u64>,
+}
+
+impl<'a> RowPlaces<'a> {
+    /// The rows of these runs, in order.
+    pub fn new(runs: &'a [RowRun]) -> Self {
+        let mut next = 0;
+        let first = runs.iter().map(|run| {
+            let first = next;
+            next += u64::from(run.rows);
+            first
+        });
+        Self { first: first.collect(), runs }
+    }
+
+    /// The RowId of a row, and how many follow it there, itself counted.
+    pub fn find(&self, ordinal: u64) -> Option<(RowId, u32)> {
+        let place = self.first.partition_point(|first| *first <= ordinal).checked_sub(1)?;
+        let (run, skip) = (self.runs.get(place)?, ordinal - self.first.get(place)?);
+        let left = u64::from(run.rows).checked_sub(skip).filter(|left| *left > 0)?;
+        Some((run.first.offset(skip), left as u32))
+    }
 }
 
 fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
     let heap = HeapId::new(fields.u32()?);
     let (rows, marks, entries) = (fields.u32()?, fields.u32()?, fields.u32()?);
+    let dense_count = if format >= DENSE_FORMAT { fields.u32()? } else { 0 };
     let rows_start = fields.offset();
     let mut row_bytes = 0;
     for _ in 0..rows {
@@ -280,16 +338,27 @@ fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
         }
         key_bytes += key.len() as u64;
     }
+    let entries_end = fields.offset();
+    let mut dense: Vec<(SegmentId, DenseMarks)> = Vec::new();
+    for _ in 0..dense_count {
+        let segment = SegmentId::new(fields.u64()?);
+        let ascends = dense.last().is_none_or(|(last, _)| *last < segment);
+        if segment > RowId::MAX.segment() || segment.first_row().is_provisional() || !ascends {
+            return Err(Damage::at(fields.offset(), format!("marks on segment {segment}")));
+        }
+        dense.push((segment, DenseMarks::decode(fields, rows.into())?));
+    }
     Ok(HeapSection {
         heap,
         rows,
         row_bytes,
         marks,
+        dense,
         entries,
         key_bytes,
         rows_at: rows_start..marks_start,
         marks_at: marks_start..entries_start,
-        entries_at: entries_start..fields.offset(),
+        entries_at: entries_start..entries_end,
     })
 }
 

@@ -20,13 +20,13 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 use super::heaps::HeapSet;
 use super::lock::LockManager;
 use super::publish::{InFlight, Publisher};
-use super::record::{Placement, RecordBody, row_of_ordinal};
+use super::record::{Placement, RecordBody, RowPlaces};
 use super::snapshot::SnapshotRegistry;
 use super::ticket::{CommitOutcome, CommitTicket};
 use super::write_set::{BulkPart, WriteSet};
 use crate::cache::PageCache;
 use crate::error::{Error, Result};
-use crate::heap::{Heap, Mark, Prepared, Successor};
+use crate::heap::{DenseMarks, Heap, Mark, Prepared, Successor};
 use crate::ids::{HeapId, IndexId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
 use crate::journal::Journal;
 use crate::lsm::{IndexEntry, IndexTree};
@@ -192,12 +192,13 @@ impl Store {
     ) -> Result<CommitTicket> {
         self.check_writable()?;
         let mut body = RecordBody::encode(writes);
-        let space = self.journal.reserve(body.len_bytes() + body.trailer_bound())?;
+        let space =
+            self.journal.reserve(body.len_bytes() + body.trailer_bound(self.heaps.segment_bytes()))?;
         if !body.loads().is_empty() {
             self.sync_blocks()?;
         }
         let mut prepared = self.prepare(&body)?;
-        let replacing = body.sections().iter().filter(|part| part.marks > 0);
+        let replacing = body.sections().iter().filter(|part| part.ended() > 0);
         let heaps = replacing.map(|part| self.heaps.get_or_create(part.heap)).collect();
         let (outcome, ticket) = CommitOutcome::new();
 
@@ -282,7 +283,17 @@ impl Store {
             let marked: Vec<RowId> = body.marks(section).map(|(row, ..)| row).collect();
             let row_bytes = usize::try_from(section.row_bytes)
                 .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
-            heaps.push(heap.prepare(section.rows as usize, row_bytes, &marked)?);
+            let mut prepared = heap.prepare(section.rows as usize, row_bytes, &marked)?;
+            // Each break between runs of rows falls into the marks of one segment, or of two.
+            let mut breaks = section.run_bound(self.heaps.segment_bytes());
+            for (segment, marks) in &section.dense {
+                heap.prepare_dense(
+                    *segment,
+                    marks.bytes_after_map(1 + std::mem::take(&mut breaks)),
+                    &mut prepared,
+                )?;
+            }
+            heaps.push(prepared);
             entries += section.entries as usize;
             key_bytes += section.key_bytes as usize;
         }
@@ -351,10 +362,11 @@ impl Store {
             for run in runs {
                 heap.apply_inserts(run, &mut rows.by_ref().take(run.rows as usize), prepared);
             }
-            deltas.push((part.heap, i64::from(part.rows) - i64::from(part.marks)));
+            deltas.push((part.heap, i64::from(part.rows) - part.ended() as i64));
             if !replay.skips_index() {
+                let places = RowPlaces::new(runs);
                 entries.extend(body.entries(part).filter_map(|(index, ordinal, key)| {
-                    Some(IndexEntry { index, key, row: row_of_ordinal(runs, ordinal)? })
+                    Some(IndexEntry { index, key, row: places.find(ordinal)?.0 })
                 }));
             }
         }
@@ -372,11 +384,19 @@ impl Store {
         }
         for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
             let heap = self.heaps.get_or_create(part.heap);
+            let places = RowPlaces::new(runs);
             let successor_of =
-                |ordinal: Option<u64>, moved| Some(Successor { row: row_of_ordinal(runs, ordinal?)?, moved });
+                |ordinal: Option<u64>, moved| Some(Successor { row: places.find(ordinal?)?.0, moved });
             let marks: Vec<(RowId, Option<Successor>)> =
                 body.marks(part).map(|(row, ordinal, moved)| (row, successor_of(ordinal, moved))).collect();
             heap.apply_marks(placement.timestamp, &marks, prepared);
+            for (segment, marks) in &part.dense {
+                let marks = marks.map(|first, _| match places.find(first) {
+                    Some((row, count)) => (row.get(), count),
+                    None => (DenseMarks::NONE, 1),
+                });
+                heap.apply_dense(placement.timestamp, *segment, marks, prepared);
+            }
         }
         for (heap, delta) in deltas {
             self.heaps.get_or_create(heap).seal_commit(placement.timestamp, delta);

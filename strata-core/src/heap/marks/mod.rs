@@ -1,7 +1,7 @@
 //! The delete marks of a segment: which rows have ended, since which commit, and what replaced them.
 //!
 //! **Layout.** A bitmap of dead slots (8 KiB, made with the first mark), and a [chain](super::chain) of groups, newest
-//! first: the commit and its `(slot, successor)` pairs. A mark is for ever: a bit, once set, is never cleared, and the
+//! first: the commit and its `(slot, successor)` pairs, or a [bitmap](dense) where they are many. A mark is for ever: a bit, once set, is never cleared, and the
 //! marks belong to the segment, not to an image of it, so they outlive every image that contains the row
 //! (TRAPS "Resurrection by rewrite"). What goes in time is a group, once every snapshot sees its rows as ended: the bit
 //! alone then says it.
@@ -14,6 +14,8 @@
 //! is resident, on the pool's account. The commit section finds it loaded by `Heap::prepare`.
 
 pub mod codec;
+mod dense;
+mod group;
 mod successor;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -31,7 +33,10 @@ use crate::memory::Reservation;
 
 pub use codec::{MARKS_FORMAT, MarkGroup, MarksImage};
 pub(super) use codec::{WORDS, set_slots};
+pub use dense::{DENSE_MARKS, DenseMarks};
 pub use successor::Successor;
+
+use group::{Entry, Group};
 
 /// The end of a row version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,22 +49,6 @@ pub struct Mark {
     /// Whether the row was moved: the successor is the same in another place. Else it was changed.
     pub moved: bool,
 }
-
-/// One mark of a group.
-#[derive(Clone, Copy)]
-struct Entry {
-    /// See [`Successor::to_raw`].
-    successor: u64,
-    slot: u16,
-}
-
-impl Entry {
-    fn successor(&self) -> Option<Successor> {
-        Successor::from_raw(self.successor)
-    }
-}
-
-type Group = Box<[Entry]>;
 
 /// The marks of one segment.
 pub struct Marks {
@@ -88,9 +77,14 @@ struct Stored {
 /// Memory of the bitmap.
 const BITS_BYTES: usize = WORDS * 8;
 
-/// Memory that a group of `count` marks takes.
+/// Memory that a group of `count` marks takes at most.
 pub(super) const fn group_bytes(count: usize) -> usize {
-    link_bytes::<Group>() + count * size_of::<Entry>()
+    link_bytes::<Group>() + group::list_bytes(count)
+}
+
+/// Memory that a group takes.
+fn bytes_of(group: &Group) -> usize {
+    link_bytes::<Group>() + group.size_bytes()
 }
 
 impl Marks {
@@ -155,12 +149,15 @@ impl Marks {
             );
             return Err(Error::CorruptBlock { block: id, offset: 0, detail });
         }
-        let bytes = image.groups.iter().map(|group| group_bytes(group.marks.len())).sum::<usize>();
-        self.allocate(env, &mut stored, bytes)?;
+        let groups = image.groups.iter().map(|group| {
+            let entries = group.marks.iter().map(|(slot, successor)| Entry::new(*slot, *successor));
+            (group.end_ts, Group::new(entries.collect()))
+        });
+        let groups: Vec<(Timestamp, Group)> = groups.collect();
+        self.allocate(env, &mut stored, groups.iter().map(|(_, group)| bytes_of(group)).sum())?;
         let bits = self.bits.get().expect("just allocated");
-        for group in &image.groups {
-            let entries = group.marks.iter().map(|(slot, successor)| entry(*slot, *successor));
-            self.groups.push(group.end_ts, entries.collect());
+        for (end_ts, group) in groups {
+            self.groups.push(end_ts, group);
         }
         self.floor.store(image.floor.get(), Ordering::Release);
         for (word, value) in bits.iter().zip(&image.dead) {
@@ -197,28 +194,57 @@ impl Marks {
         memory: impl FnOnce(usize) -> Option<Reservation>,
     ) -> u32 {
         debug_assert!(self.is_loaded(), "rule 5: marks are loaded before they are applied");
-        let bits = self.bits.get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
-        let fresh = |slot: u16| bits[usize::from(slot) / 64].load(Ordering::Relaxed) & bit(slot) == 0;
-        let entries: Group = marks
+        let entries: Vec<Entry> = marks
             .iter()
-            .map(|(row, successor)| entry(row.slot(), *successor))
-            .filter(|entry| fresh(entry.slot))
+            .filter(|(row, _)| !self.is_dead(row.slot()))
+            .map(|(row, successor)| Entry::new(row.slot(), *successor))
             .collect();
         debug_assert!(
             entries.is_sorted_by(|left, right| left.slot < right.slot),
             "each slot once, ascending"
         );
-        let count = u32::try_from(entries.len()).expect("a segment has 65,536 slots");
+        self.push(end_ts, Group::new(entries), memory)
+    }
+
+    /// As [`apply`](Self::apply), for many marks.
+    pub(super) fn apply_dense(
+        &self,
+        end_ts: Timestamp,
+        marks: DenseMarks,
+        memory: impl FnOnce(usize) -> Option<Reservation>,
+    ) -> u32 {
+        debug_assert!(self.is_loaded(), "rule 5: marks are loaded before they are applied");
+        let repeated = self.bits.get().is_some_and(|bits| {
+            bits.iter().zip(marks.words()).any(|(word, more)| word.load(Ordering::Relaxed) & more != 0)
+        });
+        let group = if repeated {
+            let fresh = marks.iter().filter(|(slot, _)| !self.is_dead(*slot));
+            Group::new(fresh.map(|(slot, raw)| Entry::new(slot, Successor::from_raw(raw))).collect())
+        } else {
+            Group::Dense(marks)
+        };
+        self.push(end_ts, group, memory)
+    }
+
+    /// Adds a group whose slots are all live.
+    fn push(
+        &self,
+        end_ts: Timestamp,
+        group: Group,
+        memory: impl FnOnce(usize) -> Option<Reservation>,
+    ) -> u32 {
+        let count = u32::try_from(group.len()).expect("a segment has 65,536 slots");
         if count == 0 {
             return 0;
         }
-        if let Some(reservation) = memory(group_bytes(entries.len())) {
+        let bits = self.bits.get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
+        if let Some(reservation) = memory(bytes_of(&group)) {
             merge(&mut self.stored.lock().account, reservation);
         }
-        let group = self.groups.push(end_ts, entries);
-        for entry in &group.value {
-            bits[usize::from(entry.slot) / 64].fetch_or(bit(entry.slot), Ordering::Release);
-        }
+        let group = self.groups.push(end_ts, group);
+        group.value.for_each_word(|place, word| {
+            bits[place].fetch_or(word, Ordering::Release);
+        });
         self.dead.fetch_add(count, Ordering::AcqRel);
         count
     }
@@ -231,14 +257,11 @@ impl Marks {
         let bits = &bits[first_word..first_word + words.len()];
         let mut dead: Vec<u64> = bits.iter().map(|word| word.load(Ordering::Acquire)).collect();
         for group in self.groups.iter().take_while(|group| group.at > snapshot) {
-            for entry in &group.value {
-                if let Some(word) = (usize::from(entry.slot) / 64)
-                    .checked_sub(first_word)
-                    .and_then(|index| dead.get_mut(index))
-                {
-                    *word &= !bit(entry.slot);
+            group.value.for_each_word(|place, slots| {
+                if let Some(word) = place.checked_sub(first_word).and_then(|index| dead.get_mut(index)) {
+                    *word &= !slots;
                 }
-            }
+            });
         }
         for (word, dead) in words.iter_mut().zip(dead) {
             *word &= !dead;
@@ -259,7 +282,7 @@ impl Marks {
     /// The row's end, if that is later than `after`.
     pub(super) fn end_after(&self, slot: u16, after: Timestamp) -> Option<Timestamp> {
         let mut later = self.groups.iter().take_while(|group| group.at > after);
-        later.find(|group| find(&group.value, slot).is_some()).map(|group| group.at)
+        later.find(|group| group.value.find(slot).is_some()).map(|group| group.at)
     }
 
     /// The row's mark, as it stands now.
@@ -268,7 +291,7 @@ impl Marks {
             return None;
         }
         for group in self.groups.iter() {
-            if let Some(entry) = find(&group.value, slot) {
+            if let Some(entry) = group.value.find(slot) {
                 let successor = entry.successor();
                 return Some(Mark {
                     end_ts: group.at,
@@ -299,7 +322,7 @@ impl Marks {
         mut visit: impl FnMut(u16, Timestamp, Option<Successor>),
     ) {
         for group in self.groups.iter().take_while(|group| group.at > after) {
-            for entry in &group.value {
+            for entry in group.value.iter() {
                 visit(entry.slot, group.at, entry.successor());
             }
         }
@@ -338,12 +361,13 @@ impl Marks {
             anchor = if run.len() == 1 {
                 run.remove(0)
             } else {
-                let mut entries: Vec<Entry> =
-                    run.iter().flat_map(|link| link.value.iter().copied()).collect();
+                let mut entries: Vec<Entry> = run.iter().flat_map(|link| link.value.iter()).collect();
                 entries.sort_unstable_by_key(|entry| entry.slot);
-                freed += (run.len() - 1) * link_bytes::<Group>();
+                let group = Group::new(entries);
+                let before: usize = run.iter().map(|link| bytes_of(&link.value)).sum();
+                freed += before.saturating_sub(bytes_of(&group));
                 let older = run.last().and_then(|link| link.previous());
-                self.groups.splice(&anchor, Some((run[0].at, entries.into())), older);
+                self.groups.splice(&anchor, Some((run[0].at, group)), older);
                 anchor.previous().expect("just put there")
             };
         }
@@ -355,7 +379,7 @@ impl Marks {
         let (mut bytes, mut next) = (0, newest);
         while let Some(link) = next {
             self.floor.fetch_max(link.at.get(), Ordering::AcqRel);
-            bytes += group_bytes(link.value.len());
+            bytes += bytes_of(&link.value);
             next = link.previous();
         }
         bytes
@@ -407,14 +431,6 @@ impl Marks {
 
 fn bit(slot: u16) -> u64 {
     1 << (slot % 64)
-}
-
-fn entry(slot: u16, successor: Option<Successor>) -> Entry {
-    Entry { slot, successor: Successor::to_raw(successor) }
-}
-
-fn find(group: &Group, slot: u16) -> Option<&Entry> {
-    group.binary_search_by_key(&slot, |entry| entry.slot).ok().map(|index| &group[index])
 }
 
 fn merge(account: &mut Option<Reservation>, more: Reservation) {

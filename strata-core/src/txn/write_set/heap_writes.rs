@@ -1,10 +1,12 @@
 //! One heap's share of a write set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::RowKey;
-use crate::ids::RowId;
+use super::endings::{Ending, Endings};
+use crate::heap::{DENSE_MARKS, DenseMarks};
+use crate::ids::{RowId, SegmentId};
 
 /// A row that the transaction wrote.
 #[derive(Clone, Debug)]
@@ -14,63 +16,52 @@ pub struct OwnRow {
     /// Its keys in the table's indexes.
     pub keys: Vec<RowKey>,
     written_at: u64,
-    removed: Option<(u64, Option<u64>)>,
 }
 
-impl OwnRow {
-    /// Whether a reader of the writes before `position` sees the row.
-    pub fn is_visible(&self, position: u64) -> bool {
-        self.written_at < position && self.removed.is_none_or(|(at, _)| at >= position)
-    }
-}
-
+/// A row version that is to end, committed or own.
 #[derive(Clone, Copy, Debug)]
-struct OwnMark {
-    written_at: u64,
-    successor: Option<u64>,
-    /// Whether the successor is the same row in another place.
-    moved: bool,
-    /// As which row the transaction's snapshot shows it, where it was moved since.
-    seen_as: Option<RowId>,
-}
-
-/// The end of a committed row version.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
+pub(super) struct Mark {
     pub row: RowId,
+    /// The own row that replaces it.
     pub successor: Option<RowId>,
+    /// Whether the successor is the same row in another place.
     pub moved: bool,
+    /// As which row the transaction's snapshot shows it, where it was moved since.
     pub seen_as: Option<RowId>,
 }
 
-/// A change to what was there, to be undone. Rows undo themselves: they are in the order they were written.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    /// A committed row was ended.
-    Marked(RowId),
-    /// The own row of this ordinal was ended.
-    Removed(u64),
-    /// The own row of this ordinal got one more key.
-    KeyAdded(u64),
+/// What a commit ends in one segment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FinalMarks {
+    /// Few rows, each with the own row that replaces it in the end, and whether that is the same row in another place.
+    Few(Vec<(RowId, Option<u64>, bool)>),
+    /// Many, with those ordinals.
+    Many(SegmentId, DenseMarks),
 }
 
 /// The rows, marks and keys.
 #[derive(Clone, Debug, Default)]
 pub struct HeapWrites {
     rows: Vec<OwnRow>,
-    marks: BTreeMap<RowId, OwnMark>,
+    /// Of committed rows.
+    marks: Endings,
+    /// Of own rows.
+    removed: Endings,
     /// Of marks on moved rows: as which row the snapshot shows it, and where it is.
     moved: BTreeMap<RowId, RowId>,
+    /// Rows that the transaction itself moves.
+    moving: BTreeSet<RowId>,
     keys: BTreeMap<RowKey, Vec<u64>>,
-    changes: Vec<(u64, Change)>,
+    /// Own rows that got one more key, with the positions of that.
+    keys_added: Vec<(u64, u64)>,
 }
 
 /// Memory that a row costs here beside its bytes, about.
 const ROW_OVERHEAD_BYTES: usize = 96;
 const KEY_OVERHEAD_BYTES: usize = 96;
-/// Memory that ending a row costs.
-pub(super) const MARK_BYTES: usize = 96;
-const CHANGE_BYTES: usize = 32;
+/// Memory that a mark on a row that is moved costs beside.
+const MOVED_BYTES: usize = 96;
+const CHANGE_BYTES: usize = 16;
 
 /// Memory that a row costs.
 pub(super) fn row_cost(bytes: &[u8], keys: &[RowKey]) -> usize {
@@ -96,7 +87,7 @@ impl HeapWrites {
         for key in &keys {
             self.keys.entry(key.clone()).or_default().push(ordinal);
         }
-        self.rows.push(OwnRow { bytes, keys, written_at, removed: None });
+        self.rows.push(OwnRow { bytes, keys, written_at });
         RowId::provisional(ordinal)
     }
 
@@ -105,35 +96,47 @@ impl HeapWrites {
         if let Some(own) = self.rows.get_mut(place_of(ordinal)) {
             own.keys.push(key.clone());
             self.keys.entry(key).or_default().push(ordinal);
-            self.changes.push((written_at, Change::KeyAdded(ordinal)));
+            self.keys_added.push((written_at, ordinal));
         }
     }
 
-    pub(super) fn mark(&mut self, written_at: u64, ending: Ending) {
-        let Ending { row, moved, seen_as, .. } = ending;
-        let successor = ending.successor.map(RowId::provisional_ordinal);
-        if row.is_provisional() {
-            let ordinal = row.provisional_ordinal();
-            if let Some(own) = self.rows.get_mut(place_of(ordinal)) {
-                debug_assert!(own.removed.is_none(), "rule 2: a version ends once");
-                own.removed = Some((written_at, successor));
-                self.changes.push((written_at, Change::Removed(ordinal)));
-            }
-        } else {
-            let before = self.marks.insert(row, OwnMark { written_at, successor, moved, seen_as });
-            if let Some(seen) = seen_as {
-                self.moved.insert(seen, row);
-            }
-            debug_assert!(before.is_none(), "rule 2: a version ends once");
-            self.changes.push((written_at, Change::Marked(row)));
+    /// Memory that a mark takes at most.
+    pub(super) fn mark_cost(&self, mark: &Mark) -> usize {
+        let moved = if mark.moved || mark.seen_as.is_some() { MOVED_BYTES } else { 0 };
+        let endings = if mark.row.is_provisional() { &self.removed } else { &self.marks };
+        moved + endings.growth_bytes(mark.row)
+    }
+
+    /// Ends a row; returns the memory that the mark takes.
+    pub(super) fn mark(&mut self, written_at: u64, mark: Mark) -> usize {
+        let ending = Ending { at: written_at, successor: mark.successor.map(RowId::provisional_ordinal) };
+        if mark.row.is_provisional() {
+            return self.removed.put(mark.row, ending);
         }
+        let mut cost = self.marks.put(mark.row, ending);
+        if let Some(seen) = mark.seen_as {
+            self.moved.insert(seen, mark.row);
+            cost += MOVED_BYTES;
+        }
+        if mark.moved {
+            self.moving.insert(mark.row);
+            cost += MOVED_BYTES;
+        }
+        cost
     }
 
     /// Undoes the writes from `position` on; returns the memory that they cost.
     pub(super) fn rollback_to(&mut self, position: u64) -> usize {
-        let mut freed = 0;
-        while let Some((_, change)) = self.changes.pop_if(|(at, _)| *at >= position) {
-            freed += self.undo(change);
+        let mut freed = self.marks.rollback_to(position) + self.removed.rollback_to(position);
+        let special = self.moved.len() + self.moving.len();
+        self.moved.retain(|_, row| self.marks.get(*row).is_some());
+        self.moving.retain(|row| self.marks.get(*row).is_some());
+        freed += (special - self.moved.len() - self.moving.len()) * MOVED_BYTES;
+        while let Some((_, ordinal)) = self.keys_added.pop_if(|(at, _)| *at >= position) {
+            if let Some(key) = self.rows.get_mut(place_of(ordinal)).and_then(|row| row.keys.pop()) {
+                self.forget_key(&key, ordinal);
+                freed += added_key_cost(&key);
+            }
         }
         while let Some(row) = self.rows.pop_if(|row| row.written_at >= position) {
             freed += row_cost(&row.bytes, &row.keys);
@@ -143,30 +146,6 @@ impl HeapWrites {
             }
         }
         freed
-    }
-
-    fn undo(&mut self, change: Change) -> usize {
-        match change {
-            Change::Marked(row) => {
-                if let Some(seen) = self.marks.remove(&row).and_then(|mark| mark.seen_as) {
-                    self.moved.remove(&seen);
-                }
-                MARK_BYTES
-            }
-            Change::Removed(ordinal) => {
-                if let Some(row) = self.rows.get_mut(place_of(ordinal)) {
-                    row.removed = None;
-                }
-                MARK_BYTES
-            }
-            Change::KeyAdded(ordinal) => {
-                let key = self.rows.get_mut(place_of(ordinal)).and_then(|row| row.keys.pop());
-                key.map_or(0, |key| {
-                    self.forget_key(&key, ordinal);
-                    added_key_cost(&key)
-                })
-            }
-        }
     }
 
     fn forget_key(&mut self, key: &RowKey, ordinal: u64) {
@@ -191,11 +170,29 @@ impl HeapWrites {
 
     /// The own rows that a reader of the writes before `position` sees.
     pub fn visible_rows(&self, position: u64) -> impl Iterator<Item = (RowId, &OwnRow)> {
-        self.rows
-            .iter()
-            .enumerate()
-            .filter(move |(_, row)| row.is_visible(position))
-            .map(|(ordinal, row)| (RowId::provisional(ordinal as u64), row))
+        let rows = self.rows.iter().take_while(move |row| row.written_at < position).enumerate();
+        rows.map(|(ordinal, row)| (RowId::provisional(ordinal as u64), row))
+            .filter(move |(row, _)| !self.is_removed(*row, position))
+    }
+
+    /// Whether such a reader sees this own row.
+    pub fn sees(&self, row: RowId, position: u64) -> bool {
+        self.row(row).is_some_and(|own| own.written_at < position) && !self.is_removed(row, position)
+    }
+
+    fn is_removed(&self, row: RowId, position: u64) -> bool {
+        self.removed.get(row).is_some_and(|ending| ending.at < position)
+    }
+
+    /// How many own rows such a reader sees.
+    pub fn visible_count(&self, position: u64) -> u64 {
+        let written = self.rows.partition_point(|row| row.written_at < position) as u64;
+        written - self.removed.count_before(position)
+    }
+
+    /// Whether own rows were removed again.
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
     }
 
     /// How many own rows there are, removed ones included.
@@ -205,8 +202,8 @@ impl HeapWrites {
 
     /// Whether a reader of the writes before `position` sees the committed row as gone.
     pub fn is_marked(&self, row: RowId, position: u64) -> bool {
-        let is_gone = |row: &RowId| self.marks.get(row).is_some_and(|mark| mark.written_at < position);
-        is_gone(&row) || self.moved.get(&row).is_some_and(is_gone)
+        let is_gone = |row: RowId| self.marks.get(row).is_some_and(|mark| mark.at < position);
+        is_gone(row) || self.moved.get(&row).is_some_and(|row| is_gone(*row))
     }
 
     /// The committed rows in `range` that such a reader sees as gone, ascending. A row that was moved since the snapshot is
@@ -217,8 +214,7 @@ impl HeapWrites {
         position: u64,
     ) -> impl Iterator<Item = RowId> + use<> {
         let marks = self.marks.range(range.clone());
-        let mut rows: Vec<RowId> =
-            marks.filter(|(_, mark)| mark.written_at < position).map(|(row, _)| *row).collect();
+        let mut rows: Vec<RowId> = marks.filter(|(_, mark)| mark.at < position).map(|(row, _)| row).collect();
         if !self.moved.is_empty() {
             rows.extend(self.moved.range(range).map(|(seen, _)| *seen));
             rows.retain(|row| self.is_marked(*row, position));
@@ -229,7 +225,7 @@ impl HeapWrites {
 
     /// How many committed rows such a reader sees as gone.
     pub fn marked_count(&self, position: u64) -> u64 {
-        self.marks.values().filter(|mark| mark.written_at < position).count() as u64
+        self.marks.count_before(position)
     }
 
     /// The own rows with this key, newest first, whether visible or not.
@@ -245,27 +241,38 @@ impl HeapWrites {
         self.keys.range(range).map(|(key, ordinals)| (key, ordinals.as_slice()))
     }
 
-    /// The committed rows that end with the commit, each with the own row that replaces it in the end, and whether that is
-    /// the same row in another place.
-    pub fn final_marks(&self) -> impl Iterator<Item = (RowId, Option<u64>, bool)> + '_ {
-        self.marks.iter().map(|(row, mark)| (*row, self.final_successor(mark.successor), mark.moved))
+    /// The committed rows that end with the commit, by segment.
+    pub fn final_marks(&self) -> impl Iterator<Item = FinalMarks> + '_ {
+        self.marks.segments().map(|(segment, count, endings)| {
+            let first = segment.first_row();
+            let last = |ending: Ending| self.final_successor(ending.successor);
+            if count as usize >= DENSE_MARKS && self.moving.is_empty() {
+                let marks = endings.map(|(slot, ending)| (slot, last(ending).unwrap_or(DenseMarks::NONE)));
+                return FinalMarks::Many(segment, DenseMarks::collect(marks));
+            }
+            let marks = endings.map(|(slot, ending)| {
+                let row = first.offset(slot.into());
+                (row, last(ending), self.moving.contains(&row))
+            });
+            FinalMarks::Few(marks.collect())
+        })
     }
 
     /// The own rows that reach the heap, with their ordinals.
     pub fn final_rows(&self) -> impl Iterator<Item = (u64, &OwnRow)> {
-        self.rows
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| row.removed.is_none())
-            .map(|(ordinal, row)| (ordinal as u64, row))
+        let rows = self.rows.iter().enumerate().map(|(ordinal, row)| (ordinal as u64, row));
+        rows.filter(|(ordinal, _)| self.removed.get(RowId::provisional(*ordinal)).is_none())
     }
 
     /// Follows own rows that own rows replaced, to the one that is left; `None` where the last was deleted.
     fn final_successor(&self, mut successor: Option<u64>) -> Option<u64> {
+        if self.removed.is_empty() {
+            return successor;
+        }
         while let Some(ordinal) = successor {
-            match usize::try_from(ordinal).ok().and_then(|place| self.rows.get(place))?.removed {
+            match self.removed.get(RowId::provisional(ordinal)) {
                 None => return Some(ordinal),
-                Some((_, next)) => successor = next,
+                Some(ending) => successor = ending.successor,
             }
         }
         None

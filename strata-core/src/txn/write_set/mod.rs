@@ -15,9 +15,11 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `endings` | which rows have ended, in little memory |
 //! | `heap_writes` | one heap's rows, marks and keys, and how they are undone |
 //! | `load` | what a bulk load leaves for the commit to adopt |
 
+mod endings;
 mod heap_writes;
 mod load;
 #[cfg(test)]
@@ -26,8 +28,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use heap_writes::Ending;
-pub use heap_writes::{HeapWrites, OwnRow};
+use heap_writes::Mark;
+pub use heap_writes::{FinalMarks, HeapWrites, OwnRow};
 pub use load::BulkPart;
 
 use crate::error::Result;
@@ -78,7 +80,7 @@ impl WriteSet {
     /// The writes that a commit makes, by heap.
     pub fn final_heaps(&self) -> impl Iterator<Item = (HeapId, &HeapWrites)> {
         let heaps = self.heaps.iter().map(|(heap, writes)| (*heap, writes));
-        heaps.filter(|(heap, _)| !self.is_given_up(*heap))
+        heaps.filter(|(heap, writes)| !writes.is_empty() && !self.is_given_up(*heap))
     }
 
     /// The bulk loads, in order.
@@ -120,7 +122,7 @@ impl WriteSet {
 
     /// Ends a row version, committed or own. `successor` is the provisional RowId of the version that replaces it.
     pub fn mark(&mut self, heap: HeapId, row: RowId, successor: Option<RowId>) -> Result<()> {
-        self.end(heap, Ending { row, successor, moved: false, seen_as: None })
+        self.end(heap, Mark { row, successor, moved: false, seen_as: None })
     }
 
     /// As [`mark`](Self::mark), for a committed row that the transaction's snapshot shows as `seen`: it was moved since.
@@ -131,18 +133,25 @@ impl WriteSet {
         row: RowId,
         successor: Option<RowId>,
     ) -> Result<()> {
-        self.end(heap, Ending { row, successor, moved: false, seen_as: Some(seen) })
+        self.end(heap, Mark { row, successor, moved: false, seen_as: Some(seen) })
     }
 
     /// Ends a committed row version that is the same as its successor, in another place.
     pub fn move_row(&mut self, heap: HeapId, row: RowId, successor: RowId) -> Result<()> {
-        self.end(heap, Ending { row, successor: Some(successor), moved: true, seen_as: None })
+        self.end(heap, Mark { row, successor: Some(successor), moved: true, seen_as: None })
     }
 
-    fn end(&mut self, heap: HeapId, ending: Ending) -> Result<()> {
-        self.memory.grow(heap_writes::MARK_BYTES)?;
-        let written_at = self.next_position();
-        self.heaps.entry(heap).or_default().mark(written_at, ending);
+    fn end(&mut self, heap: HeapId, mark: Mark) -> Result<()> {
+        let writes = self.heaps.entry(heap).or_default();
+        let cost = writes.mark_cost(&mark);
+        if cost > 0 {
+            self.memory.grow(cost)?;
+        }
+        let taken = writes.mark(self.position, mark);
+        self.position += 1;
+        if taken < cost {
+            self.memory.shrink(cost - taken);
+        }
         Ok(())
     }
 

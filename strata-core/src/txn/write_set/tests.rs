@@ -51,9 +51,15 @@ fn a_committed_row_is_replaced_by_the_last_of_its_own_versions() {
     let second = writes.insert(HEAP, b"2".as_slice().into(), vec![]).expect("memory");
     writes.mark(HEAP, first, Some(second)).expect("memory");
     let heap = writes.heap(HEAP).expect("written to");
-    assert_eq!(heap.final_marks().collect::<Vec<_>>(), vec![(RowId::new(5), Some(1), false)]);
+    assert_eq!(
+        heap.final_marks().collect::<Vec<_>>(),
+        vec![FinalMarks::Few(vec![(RowId::new(5), Some(1), false)])]
+    );
     assert_eq!(heap.final_rows().map(|(ordinal, _)| ordinal).collect::<Vec<_>>(), vec![1]);
     writes.mark(HEAP, second, None).expect("memory");
     let heap = writes.heap(HEAP).expect("written to");
-    assert_eq!(heap.final_marks().collect::<Vec<_>>(), vec![(RowId::new(5), None, false)]);
+    assert_eq!(
+        heap.final_marks().collect::<Vec<_>>(),
+        vec![FinalMarks::Few(vec![(RowId::new(5), None, false)])]
+    );
 }
