@@ -1,4 +1,7 @@
-//! Row locks of transactions that hold many: a bitmap per segment, owner and strength.
+//! Row locks of transactions that hold many: a bitmap per segment, owner, strength and savepoint.
+//!
+//! An owner has up to [`MAX_BITMAPS`] of a strength in a segment; a row that is locked after further savepoints is given back with the last
+//! of those.
 
 use std::collections::HashMap;
 
@@ -6,7 +9,9 @@ use super::modes::{LockMode, RowLockMode};
 use crate::ids::{HeapId, RowId, SegmentId, TxnId};
 
 /// So many single locks of one segment before a bitmap is begun.
-const SINGLE_LOCKS: u32 = 512;
+const SINGLE_LOCKS: u32 = 128;
+/// Bitmaps of one owner and strength in a segment.
+const MAX_BITMAPS: usize = 4;
 const WORDS: usize = 1 << 10;
 
 type SegmentKey = (HeapId, SegmentId);
@@ -15,6 +20,8 @@ type SegmentKey = (HeapId, SegmentId);
 struct Owner {
     txn: TxnId,
     mode: RowLockMode,
+    /// The savepoint that the rows were locked after.
+    savepoint: u64,
     bits: Box<[u64; WORDS]>,
 }
 
@@ -49,7 +56,14 @@ impl MassLocks {
     }
 
     /// Counts a lock that nobody contends for, and holds it in a bitmap once the transaction has many there.
-    pub(super) fn try_take(&mut self, txn: TxnId, heap: HeapId, row: RowId, mode: RowLockMode) -> bool {
+    pub(super) fn try_take(
+        &mut self,
+        txn: TxnId,
+        heap: HeapId,
+        row: RowId,
+        mode: RowLockMode,
+        savepoint: u64,
+    ) -> bool {
         let segment = (heap, row.segment());
         let count = self.asked.entry(txn).or_default().entry(segment).or_insert(0);
         *count += 1;
@@ -57,24 +71,38 @@ impl MassLocks {
             return false;
         }
         let owners = self.owners.entry(segment).or_default();
-        let place = owners.iter().position(|owner| owner.txn == txn && owner.mode == mode);
-        let place = place.unwrap_or_else(|| {
-            owners.push(Owner { txn, mode, bits: Box::new([0; WORDS]) });
-            owners.len() - 1
-        });
-        owners[place].bits[usize::from(row.slot() >> 6)] |= 1 << (row.slot() & 63);
+        let own = owners.iter_mut().filter(|owner| owner.txn == txn && owner.mode == mode);
+        let (count, last) = own.fold((0, None), |(count, _), owner| (count + 1, Some(owner)));
+        let owner = match last {
+            Some(last) if last.savepoint == savepoint || count == MAX_BITMAPS => last,
+            _ => {
+                owners.push(Owner { txn, mode, savepoint, bits: Box::new([0; WORDS]) });
+                let Some(owner) = owners.last_mut() else { return false };
+                owner
+            }
+        };
+        owner.bits[usize::from(row.slot() >> 6)] |= 1 << (row.slot() & 63);
         true
     }
 
     /// Takes a row out of all bitmaps; its owners hold it singly from now on.
-    pub(super) fn evict_row(&mut self, heap: HeapId, row: RowId) -> Vec<(TxnId, RowLockMode)> {
+    pub(super) fn evict_row(&mut self, heap: HeapId, row: RowId) -> Vec<(TxnId, RowLockMode, u64)> {
         let Some(owners) = self.owners.get_mut(&(heap, row.segment())) else { return Vec::new() };
         let mut evicted = Vec::new();
         for owner in owners.iter_mut().filter(|owner| owner.has(row.slot())) {
             owner.bits[usize::from(row.slot() >> 6)] &= !(1 << (row.slot() & 63));
-            evicted.push((owner.txn, owner.mode));
+            evicted.push((owner.txn, owner.mode, owner.savepoint));
         }
         evicted
+    }
+
+    /// Ends the bitmaps of what was taken after a savepoint, or a later one.
+    pub(super) fn release_since(&mut self, txn: TxnId, savepoint: u64) {
+        for segment in self.asked.get(&txn).into_iter().flat_map(HashMap::keys) {
+            if let Some(owners) = self.owners.get_mut(segment) {
+                owners.retain(|owner| owner.txn != txn || owner.savepoint < savepoint);
+            }
+        }
     }
 
     /// Ends all of a transaction's bitmaps. Rows with waiters were evicted before, so nobody need be woken.

@@ -6,15 +6,18 @@
 //! refuses the request that closed it with [`Error::Deadlock`].
 //!
 //! **Mass owners.** A transaction that holds many rows of one segment holds them in a bitmap ([`mass`]), so that
-//! an UPDATE of a million rows costs 8 KiB per 65,536 of them.
+//! an UPDATE of a million rows costs 8 KiB per 65,536 of them; one that holds many keys holds their hashes ([`mass_keys`]), in five
+//! bytes each. A row or a key that somebody waits for is made a single lock of the owner, which the waiters queue behind.
 //!
-//! **Savepoints.** What was taken after a savepoint can be given back alone ([`LockManager::release_since`]), but for rows that a
-//! mass owner has in a bitmap: those it keeps to its end.
+//! **Savepoints.** What was taken after a savepoint can be given back alone ([`LockManager::release_since`]). A mass owner with more
+//! than a few savepoints may keep some locks until it goes back to an earlier one.
 //!
 //! One lock guards the whole table; it is a leaf but for the ticket's own. Nothing blocks under it, and no waker
 //! runs under it that could take it again: wakers only schedule.
 
+mod key_set;
 mod mass;
+mod mass_keys;
 mod modes;
 mod queue;
 #[cfg(test)]
@@ -25,11 +28,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use modes::{LockMode, Resource, RowLockMode, TableLockMode};
 pub use ticket::LockTicket;
 
+use key_set::KeySet;
 use mass::MassLocks;
+use mass_keys::MassKeys;
 use queue::LockQueue;
 use ticket::Waiter;
 
@@ -46,6 +52,7 @@ pub struct LockManager {
 struct LockTable {
     queues: HashMap<Resource, LockQueue, foldhash::fast::RandomState>,
     mass: MassLocks,
+    mass_keys: MassKeys,
     held: HashMap<TxnId, HeldLocks, foldhash::fast::RandomState>,
     waiting: HashMap<TxnId, Resource, foldhash::fast::RandomState>,
 }
@@ -69,7 +76,11 @@ impl HeldLocks {
     fn push(&mut self, resource: Resource, savepoint: u64) {
         match savepoint {
             0 => self.kept.push(resource),
-            _ => self.since.push((savepoint, resource)),
+            _ => {
+                // A mass owner's lock is made single long after it was taken.
+                let place = self.since.partition_point(|(taken, _)| *taken <= savepoint);
+                self.since.insert(place, (savepoint, resource));
+            }
         }
     }
 }
@@ -116,6 +127,7 @@ impl LockManager {
             table.release(txn, resource);
         }
         table.mass.release(txn);
+        table.mass_keys.release(txn);
     }
 
     /// A transaction has made a savepoint: what it takes from here on counts as taken after it. The numbers of its savepoints grow.
@@ -147,6 +159,8 @@ impl LockManager {
             }
             table.grant_ready(&resource);
         }
+        table.mass.release_since(txn, savepoint);
+        table.mass_keys.release_since(txn, savepoint);
     }
 
     /// Ends the locks of a transaction that committed. Who waits for a row that it replaced goes on waiting, in
@@ -164,7 +178,7 @@ impl LockManager {
         self.release_all(txn);
     }
 
-    /// How many locks are held, mass-held rows not counted; for views and tests.
+    /// How many locks are held, mass-held rows and keys not counted; for views and tests.
     pub fn held_count(&self) -> usize {
         self.table.lock().held.values().map(|held| held.all().count()).sum()
     }
@@ -182,12 +196,14 @@ impl LockTable {
     fn conflicts(&self, txn: TxnId, resource: &Resource, mode: LockMode) -> bool {
         let by_mass = match resource {
             Resource::Row(heap, row) => self.mass.conflicts(txn, *heap, *row, mode),
+            Resource::Key(index, key) => self.mass_keys.others(txn, hash(*index, key)).next().is_some(),
             _ => false,
         };
         by_mass || self.queues.get(resource).is_some_and(|queue| queue.conflicts_with_holders(txn, mode))
     }
 
     fn try_grant(&mut self, txn: TxnId, resource: &Resource, mode: LockMode) -> bool {
+        let savepoint = self.savepoint_of(txn);
         if let Resource::Row(heap, row) = resource
             && let LockMode::Row(row_mode) = mode
         {
@@ -195,14 +211,24 @@ impl LockTable {
                 return true;
             }
             if !self.queues.contains_key(resource) && !self.mass.conflicts(txn, *heap, *row, mode) {
-                if self.mass.try_take(txn, *heap, *row, row_mode) {
+                if self.mass.try_take(txn, *heap, *row, row_mode, savepoint) {
                     return true;
                 }
             } else if self.mass.conflicts(txn, *heap, *row, mode) {
                 return false;
             }
         }
-        let savepoint = self.savepoint_of(txn);
+        if let Resource::Key(index, key) = resource
+            && !self.queues.get(resource).is_some_and(|queue| queue.is_holder(txn))
+        {
+            let hash = hash(*index, key);
+            if self.mass_keys.others(txn, hash).next().is_some() {
+                return false;
+            }
+            if !self.queues.contains_key(resource) && self.mass_keys.try_take(txn, hash, savepoint) {
+                return true;
+            }
+        }
         let queue = self.queues.entry(resource.clone()).or_default();
         let already = queue.is_holder(txn);
         if !queue.try_grant(txn, mode, savepoint) {
@@ -239,7 +265,9 @@ impl LockTable {
         let Some(queue) = self.queues.get_mut(&Resource::Row(heap, row)) else { return };
         let moved = queue.take_waiters();
         let to = &Resource::Row(heap, next);
-        self.make_single(to);
+        if let Some((first, _)) = moved.front() {
+            self.make_single(first.txn, to);
+        }
         for (waiter, _) in &moved {
             waiter.move_to(next);
             self.waiting.insert(waiter.txn, to.clone());
@@ -257,18 +285,30 @@ impl LockTable {
 
     /// Queues a request.
     fn enqueue(&mut self, resource: &Resource, mode: LockMode, waiter: &Arc<Waiter>) {
-        self.make_single(resource);
+        self.make_single(waiter.txn, resource);
         self.queues.entry(resource.clone()).or_default().enqueue(waiter.clone(), mode);
         self.waiting.insert(waiter.txn, resource.clone());
     }
 
-    /// Makes a row's mass-held locks single ones, so that release finds the queue.
-    fn make_single(&mut self, resource: &Resource) {
-        if let Resource::Row(heap, row) = resource {
-            for (owner, owner_mode) in self.mass.evict_row(*heap, *row) {
-                let queue = self.queues.entry(resource.clone()).or_default();
-                queue.force_holder(owner, LockMode::Row(owner_mode), 0);
-                self.held.entry(owner).or_default().push(resource.clone(), 0);
+    /// Makes the mass-held locks that `waiter` meets single ones, so that release finds the queue.
+    fn make_single(&mut self, waiter: TxnId, resource: &Resource) {
+        let owners: Vec<(TxnId, LockMode, u64)> = match resource {
+            Resource::Row(heap, row) => {
+                let owners = self.mass.evict_row(*heap, *row).into_iter();
+                owners.map(|(owner, mode, savepoint)| (owner, LockMode::Row(mode), savepoint)).collect()
+            }
+            Resource::Key(index, key) => {
+                let owners = self.mass_keys.others(waiter, hash(*index, key));
+                owners.map(|(owner, savepoint)| (owner, LockMode::Exclusive, savepoint)).collect()
+            }
+            Resource::Catalog | Resource::Table(_) => return,
+        };
+        for (owner, mode, savepoint) in owners {
+            let queue = self.queues.entry(resource.clone()).or_default();
+            // A key stays in its owner's set: the next who waits meets it there again.
+            if matches!(resource, Resource::Row(..)) || !queue.is_holder(owner) {
+                queue.force_holder(owner, mode, savepoint);
+                self.held.entry(owner).or_default().push(resource.clone(), savepoint);
             }
         }
     }
@@ -321,4 +361,8 @@ impl LockTable {
         }
         false
     }
+}
+
+fn hash(index: IndexId, key: &[u8]) -> u64 {
+    KeySet::reduce(xxh3_64_with_seed(key, index.get().into()))
 }

@@ -234,3 +234,76 @@ fn a_lock_that_was_waited_for_is_of_its_savepoint() {
     locks.release_since(txn(2), 7);
     assert!(locks.try_acquire(txn(3), &row(1), UPDATE));
 }
+
+#[test]
+fn what_a_mass_owner_took_after_a_savepoint_is_given_back() {
+    let locks = LockManager::new();
+    let (me, other) = (txn(1), txn(2));
+    let key = |number: u64| Resource::Key(IndexId::new(3), number.to_be_bytes().into());
+    let take = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            assert!(locks.acquire(me, row(number), UPDATE).is_granted());
+            assert!(locks.acquire(me, key(number), LockMode::Exclusive).is_granted());
+        }
+    };
+    let is_free = |number: u64| {
+        let free = [
+            locks.try_acquire(other, &row(number), SHARE),
+            locks.try_acquire(other, &key(number), LockMode::Exclusive),
+        ];
+        locks.release_all(other);
+        assert_eq!(free[0], free[1], "row and key {number}");
+        free[0]
+    };
+    take(0..5_000);
+    // More savepoints than there are bitmaps and sets: the last may keep what came after them.
+    for savepoint in 1..=40 {
+        locks.mark_savepoint(me, savepoint);
+        take(5_000 + 100 * savepoint..5_100 + 100 * savepoint);
+    }
+    assert!(locks.held_count() < 1_300, "{} are held singly", locks.held_count());
+    assert!((0..5_000).chain(5_100..9_100).step_by(37).all(|number| !is_free(number)));
+    let mut waiters = [
+        locks.acquire(other, key(4_999), LockMode::Exclusive),
+        locks.acquire(txn(3), key(5_150), LockMode::Exclusive),
+    ];
+    assert!(waiters.iter_mut().all(|waiter| poll(waiter).is_pending()));
+    locks.release_since(me, 1);
+    assert!(poll(&mut waiters[0]).is_pending(), "taken before the savepoint");
+    assert!(matches!(poll(&mut waiters[1]), Poll::Ready(Ok(_))), "taken after it");
+    locks.release_all(txn(3));
+    drop(waiters);
+    assert!((0..5_000).step_by(37).all(|number| !is_free(number)));
+    assert!((5_100..9_100).step_by(37).all(is_free));
+    locks.release_all(me);
+    assert!((0..9_000).step_by(37).all(is_free));
+    assert_eq!(locks.held_count(), 0);
+}
+
+#[test]
+fn a_mass_owner_waits_for_a_key_like_any_other() {
+    let locks = LockManager::new();
+    let key = |number: u64| Resource::Key(IndexId::new(3), number.to_be_bytes().into());
+    let ask = |who, number| locks.acquire(txn(who), key(number), LockMode::Exclusive);
+    assert!(ask(2, 7_000).is_granted());
+    assert!((0..5_000).all(|number| ask(1, number).is_granted()));
+    let mut first = ask(1, 7_000);
+    assert!(poll(&mut first).is_pending());
+    assert!(ask(1, 4_000).is_granted(), "its own again");
+    let mut second = ask(2, 4_000);
+    assert!(matches!(poll(&mut second), Poll::Ready(Err(Error::Deadlock))));
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut first), Poll::Ready(Ok(_))));
+    // Two mass owners.
+    assert!((10_000..15_000).all(|number| ask(3, number).is_granted()));
+    let mut third = ask(3, 4_321);
+    assert!(poll(&mut third).is_pending());
+    let mut fourth = ask(4, 4_321);
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))) && poll(&mut fourth).is_pending());
+    assert!(ask(3, 4_321).is_granted());
+    locks.release_all(txn(3));
+    assert!(matches!(poll(&mut fourth), Poll::Ready(Ok(_))));
+    locks.release_all(txn(4));
+    assert_eq!(locks.held_count(), 0);
+}
