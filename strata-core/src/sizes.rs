@@ -2,6 +2,7 @@
 
 use crate::block::FileBlockStoreOptions;
 use crate::heap::SEGMENT_BYTES;
+use crate::ids::SLOTS_PER_SEGMENT;
 use crate::journal::JournalOptions;
 use crate::lsm::LsmOptions;
 use crate::manifest::REWRITE_BYTES;
@@ -16,6 +17,8 @@ pub struct Sizes {
     pub segment_bytes: u64,
     /// Bulk loads of fewer rows go in as ordinary ones.
     pub bulk_rows: usize,
+    /// Own rows of a transaction in a table that are kept in memory; a segment at most.
+    pub own_rows: usize,
     /// Length of a file of the journal, in bytes.
     pub journal_file_bytes: u64,
     /// By how many bytes the manifest grows before it is rewritten.
@@ -31,6 +34,7 @@ impl Default for Sizes {
         Self {
             segment_bytes: SEGMENT_BYTES,
             bulk_rows: MIN_BULK_ROWS,
+            own_rows: SLOTS_PER_SEGMENT as usize,
             journal_file_bytes: JournalOptions::default().segment_bytes,
             manifest_growth_bytes: REWRITE_BYTES,
             blocks: FileBlockStoreOptions::default(),

@@ -69,7 +69,7 @@ impl Writer {
     /// What is wrong, in words.
     pub fn run(&self, folder: &Path, report: &mut dyn FnMut(String)) -> Outcome {
         let mut rows = {
-            let db = self.open(folder)?;
+            let db = Database::open(folder.join("open"), self.options()).map_err(words)?;
             Rows::create(&db, self.width).map_err(words)?
         };
         if self.work != Work::Insert {
@@ -98,10 +98,13 @@ impl Writer {
             self.rows
         };
         gauge.look("ended")?;
-        // As a crash leaves it: what the journal holds is replayed.
+        // As a crash leaves it: closed, the database would leave nothing to replay.
+        let crashed = folder.join("crashed");
+        copy_files(&folder.join("open"), &crashed)?;
         drop(rows);
         gauge.forget();
-        let db = self.open(folder)?;
+        let db = Database::open(&crashed, self.options()).map_err(words)?;
+        ensure(self.end == End::Rollback || db.replayed_records() > 0, || "nothing was replayed".into())?;
         gauge.follow(&db);
         gauge.look("opened again")?;
         rows = Rows::open(&db, self.width).map_err(words)?;
@@ -114,13 +117,8 @@ impl Writer {
         ensure(check.is_clean(), || format!("{:#?}", check.problems))
     }
 
-    fn open(&self, folder: &Path) -> Result<Database, String> {
-        let options = Options {
-            memory_bytes: self.cap_bytes,
-            maintenance: MaintenanceMode::Manual,
-            ..Options::default()
-        };
-        Database::open(folder, options).map_err(words)
+    fn options(&self) -> Options {
+        Options { memory_bytes: self.cap_bytes, maintenance: MaintenanceMode::Manual, ..Options::default() }
     }
 
     /// Writes the rows of these ids, looking at what was written now and then.
@@ -230,6 +228,21 @@ impl Writer {
         ensure(view.row_count() == expected.0, || format!("{} rows are counted", view.row_count()))?;
         self.verify_points(rows, &view, done)
     }
+}
+
+/// Copies a folder and what is in it.
+fn copy_files(from: &Path, to: &Path) -> Outcome {
+    std::fs::create_dir_all(to).map_err(words)?;
+    for entry in std::fs::read_dir(from).map_err(words)? {
+        let entry = entry.map_err(words)?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_files(&source, &target)?;
+        } else {
+            std::fs::copy(&source, &target).map_err(words)?;
+        }
+    }
+    Ok(())
 }
 
 /// Looks at memory, and holds it against the cap.

@@ -120,9 +120,17 @@ fn config(random: &mut Random) -> Config {
         level_growth: random.within(2..5),
         compaction_bytes: one_of(random, &[16 << 10, 1 << 20]),
     };
+    let segment_bytes = one_of(random, &[1 << 10, 4 << 10, 20 << 10, 1 << 20]);
+    let bulk_rows = one_of(random, &[16, 48, 100]) as usize;
+    let own_rows = match bulk_rows {
+        16 => 2,
+        48 => 5,
+        _ => 65_536,
+    };
     let sizes = Sizes {
-        segment_bytes: one_of(random, &[1 << 10, 4 << 10, 20 << 10, 1 << 20]),
-        bulk_rows: one_of(random, &[16, 48, 100]) as usize,
+        segment_bytes,
+        bulk_rows,
+        own_rows,
         journal_file_bytes: one_of(random, &[12 << 10, 32 << 10, 1 << 20]),
         manifest_growth_bytes: one_of(random, &[4 << 10, 64 << 10, 4 << 20]),
         blocks: FileBlockStoreOptions::default(),

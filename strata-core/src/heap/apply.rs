@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::hot::{HotImage, PageSlot, Resident};
-use super::marks::{DenseMarks, Marks, Successor, group_bytes};
+use super::marks::{BITS_BYTES, DenseMarks, Marks, Successor, group_bytes};
 use super::row_page::{HEADER_BYTES, MAX_SLOTTED_ROW, PAGE_BYTES, PageAddress, SLOT_BYTES};
 use super::segment::{ColumnImage, Image, SegmentEntry};
 use super::versions::{VERSION_BYTES, Version};
@@ -78,10 +78,13 @@ impl Heap {
     /// # Errors
     /// As [`prepare`](Self::prepare).
     pub fn prepare_dense(&self, segment: SegmentId, bytes: usize, prepared: &mut Prepared) -> Result<()> {
-        if let Some(entry) = self.directory.get(segment) {
-            entry.marks.make_ready(&self.env)?;
+        let mut bytes = group_bytes(0) + bytes;
+        match self.directory.get(segment) {
+            Some(entry) => entry.marks.make_ready(&self.env)?,
+            // The commit adopts it.
+            None => bytes += BITS_BYTES,
         }
-        prepared.memory.grow(group_bytes(0) + bytes)
+        prepared.memory.grow(bytes)
     }
 
     /// Where the next row goes, if it is inserted as the next one.

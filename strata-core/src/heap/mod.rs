@@ -58,7 +58,7 @@ pub use garbage::{GarbageProbe, Horizon};
 pub use marks::{DENSE_MARKS, DenseMarks, MARKS_FORMAT, Mark, MarkGroup, Marks, MarksImage, Successor};
 pub use rewrite::{SegmentChange, SegmentStatus};
 pub use row_page::{MAX_SLOTTED_ROW, PAGE_BYTES, PageAddress, ROW_PAGE_FORMAT, RowPage};
-pub use segment::{Image, SegmentEntry};
+pub use segment::{ColumnImage, Image, SegmentEntry};
 pub use stored_row::StoredRow;
 pub use view::SegmentView;
 
@@ -70,7 +70,6 @@ use crate::manifest::{HeapState, SegmentImage, SegmentState};
 use crate::memory::MemoryPool;
 use directory::Directory;
 use hot::{HotImage, PageSlot};
-use segment::ColumnImage;
 use versions::{Version, Versions};
 
 /// Row bytes after which a segment takes no more rows.

@@ -7,7 +7,7 @@ use super::{Heap, Mark, Marks, SegmentView, StoredRow};
 use crate::block::BlockHandle;
 use crate::cache::Access;
 use crate::error::{Error, Result};
-use crate::ids::{RowId, SegmentId, Timestamp};
+use crate::ids::{BlockId, RowId, SegmentId, Timestamp};
 
 impl Heap {
     /// The RowId below which a snapshot sees the inserts.
@@ -97,8 +97,26 @@ impl Heap {
     /// A column block that no commit has adopted yet, for the transaction that wrote it: all of its rows are live.
     pub fn unadopted_segment(&self, segment: SegmentId, block: Arc<BlockHandle>, slots: u32) -> SegmentView {
         let image = ColumnImage::new(self.env.clone(), block, slots, slots);
+        self.unadopted_rows(segment, Arc::new(image), slots)
+    }
+
+    /// A column block that the transaction has just written, of rows of its own.
+    pub fn unadopted_image(&self, block: BlockId, slots: u32) -> Arc<ColumnImage> {
+        Arc::new(ColumnImage::new(self.env.clone(), self.handle(block), slots, slots))
+    }
+
+    /// One of its rows.
+    ///
+    /// # Errors
+    /// Those of the block store; `CorruptBlock`.
+    pub fn unadopted_row(&self, image: &ColumnImage, slot: u16) -> Result<StoredRow> {
+        Ok(StoredRow::column(image.open()?, slot))
+    }
+
+    /// Its first `slots` rows as a segment.
+    pub fn unadopted_rows(&self, segment: SegmentId, image: Arc<ColumnImage>, slots: u32) -> SegmentView {
         let marks = Arc::new(Marks::new(self.id, segment, None, 0));
-        let entry = SegmentEntry { id: segment, image: Image::Column(Arc::new(image)), marks };
+        let entry = SegmentEntry { id: segment, image: Image::Column(image), marks };
         SegmentView::new(self.env.clone(), Arc::new(entry), slots, Timestamp::new(u64::MAX))
     }
 

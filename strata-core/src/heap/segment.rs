@@ -33,6 +33,12 @@ pub struct ColumnImage {
     opened: PageMemo<Arc<ColumnBlock>>,
 }
 
+impl std::fmt::Debug for ColumnImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ColumnImage").field("block", &self.handle.id()).finish_non_exhaustive()
+    }
+}
+
 impl Drop for ColumnImage {
     /// An open block in the cache holds the cache: the circle is cut here.
     fn drop(&mut self) {
@@ -76,6 +82,11 @@ impl ColumnImage {
 
     pub(super) fn handle(&self) -> &Arc<BlockHandle> {
         &self.handle
+    }
+
+    /// Nothing will name the block: it is released once nobody reads it.
+    pub fn discard(&self) {
+        self.handle.mark_obsolete();
     }
 
     /// Slots that the image covers, absent ones included.

@@ -53,6 +53,7 @@ mod merge;
 mod options;
 pub(crate) mod sstable;
 mod table_merge;
+mod table_run;
 mod tree;
 mod version;
 
@@ -71,6 +72,7 @@ pub use merge::{RangeCursor, RowsOfKey};
 pub use options::{LsmOptions, TableOptions};
 pub use sstable::writer::SsTableWriter;
 pub use table_merge::{TableMerge, TableProbe, find_in_tables};
+pub use table_run::{RunMerge, TableRun};
 pub use tree::IndexTree;
 pub use version::{LEVELS, Version, VersionChange};
 

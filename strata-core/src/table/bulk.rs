@@ -55,6 +55,8 @@ pub struct BulkSizes {
     pub rows: usize,
     /// A segment ends early at so many bytes of Arrow data.
     pub segment_bytes: u64,
+    /// Own rows of a transaction in a table that are kept in memory.
+    pub own_rows: usize,
 }
 
 /// A bulk load in progress. Dropped before [`finish`](Self::finish), it leaves nothing behind.

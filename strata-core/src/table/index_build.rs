@@ -29,7 +29,12 @@ impl Transaction {
     pub async fn create_index(&mut self, table: TableId, index: NewIndex) -> Result<IndexId> {
         self.lock_table(table, TableLockMode::Share).await?;
         let heap = self.newest_catalog().table(table)?.heap;
-        if self.writes().read().loads().iter().any(|load| load.heap == heap && load.rows > 0) {
+        let is_written = {
+            let writes = self.writes().read();
+            writes.loads().iter().any(|load| load.heap == heap && load.rows > 0)
+                || writes.heap(heap).is_some_and(|own| !own.spilled().segments().is_empty())
+        };
+        if is_written {
             let message = "an index cannot be made in the transaction that has loaded rows of the table in bulk; \
                            commit the rows first, or make the index before them";
             return Err(Error::Unsupported(message.into()));

@@ -7,14 +7,17 @@ use super::view::TableView;
 use crate::error::Result;
 use crate::heap::Horizon;
 use crate::ids::{IndexId, RowId};
-use crate::lsm::RangeCursor;
+use crate::lsm::{RangeCursor, RunMerge};
 
 /// An iterator over the visible rows of a range of an index.
 pub struct IndexScan {
     table: TableView,
     cursor: RangeCursor,
     committed: Option<(Vec<u8>, RowId)>,
-    own: std::vec::IntoIter<(Arc<[u8]>, RowId)>,
+    own: std::iter::Peekable<std::vec::IntoIter<(Arc<[u8]>, RowId)>>,
+    /// Of own rows that were written out.
+    spilled: Option<RunMerge>,
+    spilled_next: Option<(Arc<[u8]>, RowId)>,
     own_next: Option<(Arc<[u8]>, RowId)>,
     reverse: bool,
     index: IndexId,
@@ -35,13 +38,29 @@ impl IndexScan {
         reverse: bool,
     ) -> Result<Self> {
         let own = own_keys(&table, index, &lower, &upper, reverse);
+        let spilled = table.with_own(|own, _| {
+            let runs = own.spilled().runs();
+            let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+            (!runs.is_empty()).then(|| RunMerge::range(runs, index, bounds.0, bounds.1, reverse))
+        });
         let below = table.heap().visible_end(table.view().snapshot().timestamp());
         let cursor = table.view().shared().store.tree.range(index, lower, upper, reverse, below);
-        let (committed, own, own_next) = (None, own.into_iter(), None);
-        let mut scan =
-            Self { table, cursor, committed, own, own_next, reverse, index, passed: 0, horizon: None };
+        let mut scan = Self {
+            table,
+            cursor,
+            committed: None,
+            own: own.into_iter().peekable(),
+            spilled: spilled.flatten(),
+            spilled_next: None,
+            own_next: None,
+            reverse,
+            index,
+            passed: 0,
+            horizon: None,
+        };
         scan.committed = scan.next_committed()?;
-        scan.own_next = scan.own.next();
+        scan.spilled_next = scan.next_spilled()?;
+        scan.own_next = scan.next_own()?;
         Ok(scan)
     }
 
@@ -59,6 +78,38 @@ impl IndexScan {
             }
         }
         Ok(None)
+    }
+
+    /// The next visible own row that was written out.
+    fn next_spilled(&mut self) -> Result<Option<(Arc<[u8]>, RowId)>> {
+        let Some(spilled) = &mut self.spilled else { return Ok(None) };
+        while let Some((_, key, row)) = spilled.next()? {
+            let row = RowId::provisional(row.get());
+            if self.table.is_visible(row)? {
+                return Ok(Some((key.into(), row)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next visible own row.
+    fn next_own(&mut self) -> Result<Option<(Arc<[u8]>, RowId)>> {
+        let in_memory_first = match (self.own.peek(), &self.spilled_next) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some((own, _)), Some((spilled, _))) => {
+                if self.reverse {
+                    own >= spilled
+                } else {
+                    own <= spilled
+                }
+            }
+        };
+        if in_memory_first {
+            return Ok(self.own.next());
+        }
+        let next = self.next_spilled()?;
+        Ok(std::mem::replace(&mut self.spilled_next, next))
     }
 
     /// Sees to it that later scans need not pass an entry again that nobody can see the row of.
@@ -86,7 +137,7 @@ impl IndexScan {
             }
         };
         if own_first {
-            let next = self.own.next();
+            let next = self.next_own()?;
             return Ok(std::mem::replace(&mut self.own_next, next).map(|(key, row)| (key.to_vec(), row)));
         }
         let next = self.next_committed()?;

@@ -9,6 +9,7 @@
 //! | `transaction` | writes, locks, DDL, commit |
 //! | `savepoint` | going back within a transaction |
 //! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
+//! | `spill` | writing own rows out, so that memory stays bounded |
 //! | `unique` | unique keys where rows come one by one and in bulk |
 //! | `index_build`, `segment_keys` | CREATE INDEX |
 //! | `relocate` | moving rows out of nearly empty segments |
@@ -24,6 +25,7 @@ mod row;
 mod savepoint;
 mod segment_keys;
 mod shared;
+mod spill;
 mod transaction;
 mod unique;
 mod view;

@@ -185,7 +185,9 @@ impl Transaction {
         for index in table.indexes.iter().filter(|index| index.unique) {
             self.claim_key(table, index, values, &keys).await?;
         }
-        self.writes.write().insert(table.heap, bytes, keys)
+        let mut writes = self.writes.write();
+        self.spill_if_due(table, &mut writes)?;
+        writes.insert(table.heap, bytes, keys)
     }
 
     /// Replaces a row, which must be locked (see [`lock_row`](Self::lock_row)) or own, by new values.
@@ -210,6 +212,7 @@ impl Transaction {
         }
         let target = self.place_of(table.heap, row);
         let mut writes = self.writes.write();
+        self.spill_if_due(table, &mut writes)?;
         let before = writes.position();
         let successor = writes.insert(table.heap, bytes, keys)?;
         // A new version without the mark of the old one would be a second row.
@@ -246,7 +249,7 @@ impl Transaction {
     /// A provisional RowId must be a row of the write set: those of an uncommitted bulk load are not.
     fn check_own(&self, view: &TableView, row: RowId) -> Result<()> {
         let writes = self.writes.read();
-        if row.is_provisional() && writes.heap(view.def().heap).and_then(|heap| heap.row(row)).is_none() {
+        if row.is_provisional() && !writes.heap(view.def().heap).is_some_and(|heap| heap.has_row(row)) {
             let message = "rows that this transaction loaded in bulk cannot be changed before it commits";
             return Err(Error::Unsupported(message.into()));
         }
@@ -373,8 +376,7 @@ impl Transaction {
         let writes = self.writes.read();
         let own = writes.heap(table.heap);
         if let Some(own) = own {
-            let position = writes.position();
-            let live = own.rows_of_key(&(index.id, key.clone())).find(|row| own.sees(*row, position));
+            let live = own.find_key(&(index.id, key.clone()), writes.position())?;
             if live.is_some() {
                 return Ok(live);
             }
@@ -468,6 +470,7 @@ impl Transaction {
     /// `DiskFull`, `OutOfMemory`, `Poisoned`, `ReadConflict`: the transaction is rolled back. So it is where a bulk load has
     /// committed a key that this transaction wrote, or the other way round; then the ticket fails, with `DuplicateKey`.
     pub fn commit(mut self) -> Result<CommitTicket> {
+        self.finish_spilled()?;
         let catalog = self.newest_catalog();
         let on_apply = self.write_catalog_rows()?;
         if self.writes.read().is_empty() {

@@ -12,7 +12,7 @@ use super::savepoint::ViewToken;
 use super::shared::Shared;
 use crate::catalog::{Catalog, TableDef};
 use crate::error::{Error, Result};
-use crate::heap::{Heap, SegmentView};
+use crate::heap::{ColumnImage, Heap, SegmentView};
 use crate::ids::{IndexId, RowId, TableId};
 use crate::txn::{HeapWrites, Snapshot, WriteSet};
 
@@ -200,13 +200,20 @@ impl TableView {
             .sum()
     }
 
-    /// The committed segments in the snapshot's prefix, and those that the transaction has loaded in bulk. Rows of
+    /// The committed segments in the snapshot's prefix, and those that the transaction has written itself. Rows of
     /// them that the transaction itself has ended are the caller's to mask: [`own_marked`](Self::own_marked).
     pub fn segments(&self) -> Result<Vec<SegmentView>> {
         self.note(|| ReadPredicate::Table);
         let mut segments = self.heap.segments(self.view.snapshot.timestamp());
         if let Some(own) = &self.view.own {
             let writes = own.writes.read();
+            for segment in writes.heap(self.def.heap).into_iter().flat_map(|own| own.spilled().segments()) {
+                let slots = segment.rows_before(own.position);
+                if slots > 0 {
+                    let (id, image) = (segment.first_row().segment(), segment.image().clone());
+                    segments.push(self.heap.unadopted_rows(id, image, slots));
+                }
+            }
             let mut place = 0;
             for load in writes.loads() {
                 if load.heap == self.def.heap && load.is_visible(own.position) {
@@ -221,7 +228,7 @@ impl TableView {
         Ok(segments)
     }
 
-    /// The committed rows in `range` that the transaction itself has ended, ascending.
+    /// The rows in `range`, committed or own, that the transaction itself has ended, ascending.
     pub fn own_marked(&self, range: Range<RowId>) -> Vec<RowId> {
         self.with_own(|own, position| own.marked_in(range, position).collect()).unwrap_or_default()
     }
@@ -245,7 +252,7 @@ impl TableView {
         Ok(slots)
     }
 
-    /// The rows of the transaction's own that the statement sees, in the order they were written.
+    /// The rows of the transaction's own that the statement sees and that no segment has, in the order they were written.
     pub fn own_rows(&self) -> Vec<(RowId, Arc<[u8]>)> {
         self.with_own(|own, position| {
             own.visible_rows(position).map(|(row, own)| (row, own.bytes.clone())).collect()
@@ -272,9 +279,20 @@ impl TableView {
     /// `NotFound` where there is none; what reading it meets.
     pub fn row(&self, row: RowId) -> Result<TableRow> {
         if row.is_provisional() {
-            let bytes = self.with_own(|own, _| own.row(row).map(|own| own.bytes.clone())).flatten();
-            let bytes = bytes.ok_or_else(|| Error::NotFound { kind: "row", name: row.to_string() })?;
-            return Ok(TableRow::Own(bytes));
+            let own = self.with_own(|own, _| {
+                let in_memory = own.row(row).map(|own| OwnPlace::Memory(own.bytes.clone()));
+                in_memory.or_else(|| {
+                    let (segment, slot) = own.spilled_place(row)?;
+                    Some(OwnPlace::Block(segment.image().clone(), slot))
+                })
+            });
+            return match own.flatten() {
+                Some(OwnPlace::Memory(bytes)) => Ok(TableRow::Own(bytes)),
+                Some(OwnPlace::Block(image, slot)) => {
+                    Ok(TableRow::Stored(self.heap.unadopted_row(&image, slot)?))
+                }
+                None => Err(Error::NotFound { kind: "row", name: row.to_string() }),
+            };
         }
         Ok(TableRow::Stored(self.heap.row(row)?))
     }
@@ -284,10 +302,8 @@ impl TableView {
         self.note(|| {
             ReadPredicate::Keys(index, Bound::Included(key.to_vec()), Bound::Included(key.to_vec()))
         });
-        let own = self.with_own(|own, position| {
-            own.rows_of_key(&(index, key.into())).find(|row| own.sees(*row, position))
-        });
-        if let Some(Some(row)) = own {
+        let own = self.with_own(|own, position| own.find_key(&(index, key.into()), position));
+        if let Some(row) = own.transpose()?.flatten() {
             return Ok(Some(row));
         }
         // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
@@ -325,6 +341,12 @@ impl TableView {
         self.note(|| ReadPredicate::Keys(index, lower.clone(), upper.clone()));
         IndexScan::new(self.clone().untracked(), index, lower, upper, reverse)
     }
+}
+
+/// Where an own row is.
+enum OwnPlace {
+    Memory(Arc<[u8]>),
+    Block(Arc<ColumnImage>, u16),
 }
 
 /// Where the blocks of bulk loads that have not committed stand: above every committed segment.

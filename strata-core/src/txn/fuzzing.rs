@@ -24,9 +24,10 @@ pub(crate) fn record(data: &[u8]) {
                 "a run is of one segment: {run:?}"
             );
         }
+        let places = RowPlaces::new(runs, body.loads_of(section.heap, &placement));
         let named = marks.iter().filter_map(|(_, successor, _)| *successor);
         for ordinal in named.chain(entries.iter().map(|(_, ordinal, _)| *ordinal)) {
-            assert!(RowPlaces::new(runs).find(ordinal).is_some(), "row {ordinal} of {rows:?}");
+            assert!(places.find(ordinal).is_some(), "row {ordinal} of {rows:?}");
         }
         assert!(marks.iter().all(|(row, ..)| !row.is_provisional()));
     }

@@ -39,6 +39,8 @@ pub struct HeapSection {
     pub entries: u32,
     /// Bytes of their keys.
     pub key_bytes: u64,
+    /// The largest ordinal that a mark names, and one.
+    named_end: u64,
     rows_at: Range<usize>,
     marks_at: Range<usize>,
     entries_at: Range<usize>,
@@ -71,7 +73,8 @@ impl RecordBody {
         let count_at = body.bytes.len();
         put_u32(&mut body.bytes, 0);
         for (heap, heap_writes) in writes.final_heaps() {
-            body.push_section(heap, heap_writes);
+            let span = loaded_span(&body.loads, heap, heap_writes.spilled().part().map(|part| part.load));
+            body.push_section(heap, heap_writes, span);
         }
         let count = u32::try_from(body.sections.len()).expect("fewer heaps than 2^32");
         body.bytes[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
@@ -82,7 +85,8 @@ impl RecordBody {
         body
     }
 
-    fn push_section(&mut self, heap: HeapId, writes: &HeapWrites) {
+    /// Own rows that were written out are rows of a load, from the ordinal `loaded` on of all that the heap loads.
+    fn push_section(&mut self, heap: HeapId, writes: &HeapWrites, loaded: u64) {
         let out = &mut self.bytes;
         let mut section = HeapSection {
             heap,
@@ -92,18 +96,20 @@ impl RecordBody {
             dense: Vec::new(),
             entries: 0,
             key_bytes: 0,
+            named_end: 0,
             rows_at: 0..0,
             marks_at: 0..0,
             entries_at: 0..0,
         };
         // Ordinals in the record count only the rows that are left.
+        let first = writes.first_in_memory();
         let mut renumbered = vec![NO_SUCCESSOR; if writes.has_removed() { writes.row_count() } else { 0 }];
         put_u32(out, heap.get());
         let counts_at = out.len();
         out.extend_from_slice(&[0; 16]);
         let start = out.len();
         for (ordinal, row) in writes.final_rows() {
-            if let Some(place) = renumbered.get_mut(ordinal as usize) {
+            if let Some(place) = renumbered.get_mut((ordinal - first) as usize) {
                 *place = u64::from(section.rows);
             }
             put_sized(out, &row.bytes);
@@ -111,7 +117,18 @@ impl RecordBody {
             section.row_bytes += row.bytes.len() as u64;
         }
         section.rows_at = start..out.len();
-        let renumber = |ordinal: u64| renumbered.get(ordinal as usize).copied().unwrap_or(ordinal);
+        let rows = u64::from(section.rows);
+        // Where a row is, and how many follow it there in the same order.
+        let place = |ordinal: u64| match ordinal.checked_sub(first) {
+            Some(place) if renumbered.is_empty() => (place, u32::MAX),
+            Some(place) => (renumbered.get(place as usize).copied().unwrap_or(NO_SUCCESSOR), 1),
+            None => {
+                let place = writes.spilled().dense_ordinal(ordinal);
+                let left = SLOTS_PER_SEGMENT - ordinal as u32 % SLOTS_PER_SEGMENT;
+                place.map_or((NO_SUCCESSOR, 1), |place| (rows + loaded + place, left))
+            }
+        };
+        let renumber = |ordinal: u64| place(ordinal).0;
         for marks in writes.final_marks() {
             match marks {
                 FinalMarks::Few(marks) => {
@@ -122,13 +139,16 @@ impl RecordBody {
                         section.marks += 1;
                     }
                 }
-                FinalMarks::Many(segment, marks) if renumbered.is_empty() => {
+                FinalMarks::Many(segment, marks) if renumbered.is_empty() && first == 0 => {
                     section.dense.push((segment, marks));
                 }
                 FinalMarks::Many(segment, marks) => {
-                    section.dense.push((segment, marks.map(|first, _| (renumber(first), 1))));
+                    section.dense.push((segment, marks.map(|first, _| place(first))));
                 }
             }
+        }
+        for (base, dead) in writes.spilled_dead() {
+            section.dense.push((RowId::provisional(loaded + base).segment(), dead));
         }
         section.marks_at = section.rows_at.end..out.len();
         for (place, (_, row)) in writes.final_rows().enumerate() {
@@ -211,6 +231,7 @@ impl RecordBody {
             loads.push(take_load(&mut fields)?);
         }
         fields.finish()?;
+        check_named(&sections, &loads).map_err(|detail| Damage::at(body_end, detail))?;
         let mut fields = Cursor::new(trailer);
         let placement = take_placement(&mut fields, &sections, &loads)
             .and_then(|placement| fields.finish().map(|()| placement))
@@ -227,6 +248,16 @@ impl RecordBody {
     /// The bulk loads that the commit adopts.
     pub fn loads(&self) -> &[BulkPart] {
         &self.loads
+    }
+
+    /// The loads of a heap, each with its first RowId.
+    pub fn loads_of<'a>(
+        &'a self,
+        heap: HeapId,
+        placement: &'a Placement,
+    ) -> impl Iterator<Item = (&'a BulkPart, RowId)> {
+        let loads = self.loads.iter().zip(placement.row_bases.iter().copied());
+        loads.filter(move |(load, _)| load.heap == heap)
     }
 
     /// A section's rows, in order.
@@ -278,24 +309,73 @@ impl HeapSection {
     }
 }
 
-/// Where the rows of a section are: finds them by ordinal.
-#[derive(Debug)]
-pub struct RowPlaces<'a> {
-    runs: &'a [RowRun],
-    /// The ordinal of each run's first row.
-    first: Vec<u64>,
+/// Ordinals that the rows of a load take up: those of its blocks begin at multiples of a segment's slots.
+fn span_of(load: &BulkPart) -> u64 {
+    load.blocks.len() as u64 * u64::from(SLOTS_PER_SEGMENT)
 }
 
-impl<'a> RowPlaces<'a> {
-    /// The rows of these runs, in order.
-    pub fn new(runs: &'a [RowRun]) -> Self {
+/// Ordinals that the rows take up which a heap loads before a certain load, or in all.
+fn loaded_span(loads: &[BulkPart], heap: HeapId, before: Option<LoadId>) -> u64 {
+    let loads = loads.iter().take_while(|load| Some(load.load) != before);
+    loads.filter(|load| load.heap == heap).map(span_of).sum()
+}
+
+/// Whether the marks name rows that the record has, or loads.
+fn check_named(sections: &[HeapSection], loads: &[BulkPart]) -> Result<(), String> {
+    for section in sections {
+        let (rows, loaded) = (u64::from(section.rows), loaded_span(loads, section.heap, None));
+        if section.named_end > rows + loaded {
+            return Err(format!("successor {} of {rows} rows and {loaded} loaded", section.named_end - 1));
+        }
+        for (segment, _) in &section.dense {
+            let first = segment.first_row();
+            if first.is_provisional() && first.provisional_ordinal() >= loaded {
+                return Err(format!("marks on {first}, of {loaded} rows loaded"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the rows of a section are, and those that its heap loads after them: finds them by ordinal.
+#[derive(Debug)]
+pub struct RowPlaces {
+    runs: Vec<RowRun>,
+    /// The ordinal of each run's first row.
+    first: Vec<u64>,
+    /// Runs of rows that are not loaded.
+    placed: usize,
+}
+
+impl RowPlaces {
+    /// The rows of these runs, in order, and those of the loads of one heap, each from its base on.
+    pub fn new<'a>(runs: &[RowRun], loads: impl Iterator<Item = (&'a BulkPart, RowId)>) -> Self {
+        let placed = runs.len();
+        let mut runs = runs.to_vec();
+        for (load, base) in loads {
+            let segments = (base.segment().get()..).take(load.blocks.len());
+            runs.extend(segments.map(|segment| RowRun {
+                first: SegmentId::new(segment).first_row(),
+                rows: SLOTS_PER_SEGMENT,
+            }));
+        }
         let mut next = 0;
         let first = runs.iter().map(|run| {
             let first = next;
             next += u64::from(run.rows);
             first
         });
-        Self { first: first.collect(), runs }
+        Self { first: first.collect(), runs, placed }
+    }
+
+    /// The segment that a mark of the section is on: one of the loaded ones has a provisional number.
+    pub fn segment(&self, segment: SegmentId) -> Option<SegmentId> {
+        let first = segment.first_row();
+        if !first.is_provisional() {
+            return Some(segment);
+        }
+        let place = usize::try_from(first.provisional_ordinal() / u64::from(SLOTS_PER_SEGMENT)).ok()?;
+        Some(self.runs.get(self.placed + place)?.first.segment())
     }
 
     /// The RowId of a row, and how many follow it there, itself counted.
@@ -317,6 +397,7 @@ fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
         row_bytes += fields.sized()?.len() as u64;
     }
     let marks_start = fields.offset();
+    let mut named_end = 0;
     for _ in 0..marks {
         let (row, mut successor) = (RowId::new(fields.u64()?), fields.u64()?);
         if row.is_provisional() {
@@ -325,8 +406,11 @@ fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
         if successor != NO_SUCCESSOR && format >= MOVED_FORMAT {
             successor &= !MOVED;
         }
-        if successor != NO_SUCCESSOR && successor >= u64::from(rows) {
-            return Err(Damage::at(fields.offset(), format!("successor {successor} of {rows} rows")));
+        if successor != NO_SUCCESSOR {
+            if successor >= MOVED {
+                return Err(Damage::at(fields.offset(), format!("successor {successor} of {rows} rows")));
+            }
+            named_end = named_end.max(successor + 1);
         }
     }
     let entries_start = fields.offset();
@@ -343,10 +427,13 @@ fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
     for _ in 0..dense_count {
         let segment = SegmentId::new(fields.u64()?);
         let ascends = dense.last().is_none_or(|(last, _)| *last < segment);
-        if segment > RowId::MAX.segment() || segment.first_row().is_provisional() || !ascends {
+        if segment > RowId::MAX.segment() || !ascends {
             return Err(Damage::at(fields.offset(), format!("marks on segment {segment}")));
         }
-        dense.push((segment, DenseMarks::decode(fields, rows.into())?));
+        let marks = DenseMarks::decode(fields, MOVED)?;
+        let ends = marks.runs().filter(|(first, _)| *first != DenseMarks::NONE);
+        named_end = named_end.max(ends.map(|(first, count)| first + u64::from(count)).max().unwrap_or(0));
+        dense.push((segment, marks));
     }
     Ok(HeapSection {
         heap,
@@ -356,6 +443,7 @@ fn take_section(fields: &mut Cursor<'_>, format: u8) -> Decoded<HeapSection> {
         dense,
         entries,
         key_bytes,
+        named_end,
         rows_at: rows_start..marks_start,
         marks_at: marks_start..entries_start,
         entries_at: entries_start..entries_end,

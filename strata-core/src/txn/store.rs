@@ -285,7 +285,9 @@ impl Store {
                 .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
             let mut prepared = heap.prepare(section.rows as usize, row_bytes, &marked)?;
             // Each break between runs of rows falls into the marks of one segment, or of two.
-            let mut breaks = section.run_bound(self.heaps.segment_bytes());
+            let loads = body.loads().iter().filter(|load| load.heap == section.heap);
+            let blocks: usize = loads.map(|load| load.blocks.len()).sum();
+            let mut breaks = section.run_bound(self.heaps.segment_bytes()) + blocks;
             for (segment, marks) in &section.dense {
                 heap.prepare_dense(
                     *segment,
@@ -364,7 +366,7 @@ impl Store {
             }
             deltas.push((part.heap, i64::from(part.rows) - part.ended() as i64));
             if !replay.skips_index() {
-                let places = RowPlaces::new(runs);
+                let places = RowPlaces::new(runs, std::iter::empty());
                 entries.extend(body.entries(part).filter_map(|(index, ordinal, key)| {
                     Some(IndexEntry { index, key, row: places.find(ordinal)?.0 })
                 }));
@@ -384,7 +386,7 @@ impl Store {
         }
         for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
             let heap = self.heaps.get_or_create(part.heap);
-            let places = RowPlaces::new(runs);
+            let places = RowPlaces::new(runs, body.loads_of(part.heap, placement));
             let successor_of =
                 |ordinal: Option<u64>, moved| Some(Successor { row: places.find(ordinal?)?.0, moved });
             let marks: Vec<(RowId, Option<Successor>)> =
@@ -395,7 +397,9 @@ impl Store {
                     Some((row, count)) => (row.get(), count),
                     None => (DenseMarks::NONE, 1),
                 });
-                heap.apply_dense(placement.timestamp, *segment, marks, prepared);
+                if let Some(segment) = places.segment(*segment) {
+                    heap.apply_dense(placement.timestamp, segment, marks, prepared);
+                }
             }
         }
         for (heap, delta) in deltas {

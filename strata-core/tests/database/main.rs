@@ -11,5 +11,6 @@ mod moves;
 mod savepoints;
 mod serializable;
 mod small_memory;
+mod spilled;
 mod transactions;
 mod traps;

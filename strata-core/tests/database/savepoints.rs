@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::Unbounded;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::*;
@@ -10,7 +11,7 @@ use strata_core::row::{ColumnType, Datum};
 use strata_core::table::{Isolation, ReadView, Savepoint, TableView, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, Random, SeededRandom};
-use strata_core::{Database, Error, Options};
+use strata_core::{Database, Error, Options, Sizes};
 
 fn memory() -> Database {
     Database::in_memory(Options { memory_bytes: 256 << 20, ..Options::default() }).expect("opens")
@@ -139,6 +140,8 @@ struct Run<'a> {
     savepoints: Vec<(Savepoint, Model)>,
     views: Vec<(ReadView, Model)>,
     random: &'a SeededRandom,
+    /// Whether own rows are written out.
+    spills: bool,
 }
 
 impl Run<'_> {
@@ -214,7 +217,12 @@ impl Run<'_> {
     fn toggle_index(&mut self) {
         let by_balance = !self.model.by_balance;
         if by_balance {
-            block_on(self.txn.create_index(self.table, index_on(&[1], "by_balance"))).expect("indexed");
+            match block_on(self.txn.create_index(self.table, index_on(&[1], "by_balance"))) {
+                Ok(_) => {}
+                // Own rows stand in blocks that index files cannot name yet.
+                Err(Error::Unsupported(_)) if self.spills => return,
+                Err(error) => panic!("not indexed: {error}"),
+            }
         } else {
             let index = self.txn.newest_catalog().table(self.table).expect("is there").indexes[1].id;
             block_on(self.txn.change_catalog(|catalog| catalog.drop_index(self.table, index)))
@@ -226,7 +234,22 @@ impl Run<'_> {
 
 #[test]
 fn random_transactions_with_savepoints_show_what_a_model_shows() {
-    for seed in 0..60 {
+    random_transactions(usize::MAX, 0..60);
+}
+
+/// The same where own rows are written out, a block for every one of them, or for every few.
+#[test]
+fn random_transactions_show_the_same_when_their_rows_are_not_in_memory() {
+    random_transactions(1, 0..20);
+    random_transactions(4, 20..50);
+}
+
+fn random_transactions(own_rows: usize, seeds: std::ops::Range<u64>) {
+    let open = |vfs: &Arc<MemVfs>| {
+        let sizes = Sizes { own_rows, ..Sizes::default() };
+        Database::open_with_vfs(vfs.clone(), Path::new(DIR), Options { sizes, ..manual() }).expect("opens")
+    };
+    for seed in seeds {
         let random = SeededRandom::new(seed);
         let vfs = Arc::new(MemVfs::new());
         let db = open(&vfs);
@@ -235,8 +258,8 @@ fn random_transactions_with_savepoints_show_what_a_model_shows() {
         for _ in 0..6 {
             let txn = owner(&db, table);
             let (savepoints, views) = (Vec::new(), Vec::new());
-            let mut run =
-                Run { db: &db, table, txn, model: committed.clone(), savepoints, views, random: &random };
+            let (model, spills) = (committed.clone(), own_rows < 100);
+            let mut run = Run { db: &db, table, txn, model, savepoints, views, random: &random, spills };
             for step in 0..40 {
                 run.step();
                 let context = format!("seed {seed}, step {step}");

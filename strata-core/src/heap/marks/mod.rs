@@ -75,7 +75,7 @@ struct Stored {
 }
 
 /// Memory of the bitmap.
-const BITS_BYTES: usize = WORDS * 8;
+pub(super) const BITS_BYTES: usize = WORDS * 8;
 
 /// Memory that a group of `count` marks takes at most.
 pub(super) const fn group_bytes(count: usize) -> usize {
@@ -237,8 +237,10 @@ impl Marks {
         if count == 0 {
             return 0;
         }
+        // A segment that the same commit adopts has none yet.
+        let more = if self.bits.get().is_none() { BITS_BYTES } else { 0 };
         let bits = self.bits.get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
-        if let Some(reservation) = memory(bytes_of(&group)) {
+        if let Some(reservation) = memory(more + bytes_of(&group)) {
             merge(&mut self.stored.lock().account, reservation);
         }
         let group = self.groups.push(end_ts, group);

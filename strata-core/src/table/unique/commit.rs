@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, TableDef};
 use crate::error::Result;
 use crate::heap::Heap;
 use crate::ids::{HeapId, IndexId, RowId, TableId, Timestamp};
-use crate::lsm::TableProbe;
+use crate::lsm::{RunMerge, TableProbe};
 use crate::table::keys::key_has_null;
 use crate::table::segment_keys::for_each_key;
 use crate::table::shared::Shared;
@@ -94,7 +94,10 @@ impl<'a> UniqueCheck<'a> {
         for (id, claim) in claims.heaps.lock().iter() {
             let own = writes.final_heaps().find(|(heap, _)| heap == id).map(|(_, own)| own);
             let Ok(def) = catalog.table(claim.table) else { continue };
+            // The keys of own rows that were written out are claimed, like those of the others.
+            let spilled = own.and_then(|own| own.spilled().part()).map(|part| part.load);
             let loads = writes.final_loads().filter(|load| load.heap == *id && !load.absolute);
+            let loads = loads.filter(|load| Some(load.load) != spilled);
             let loads: Vec<_> =
                 loads.map(|load| CheckedLoad::new(shared, def, load)).collect::<Result<_>>()?;
             // So it is with a heap that the table no longer has.
@@ -132,7 +135,14 @@ impl CheckedTable<'_> {
                 }
             }
         }
-        Ok(())
+        for_each_spilled(own, |index, key| {
+            for (_, probe) in self.loads.iter().flat_map(|load| &load.files).filter(|(id, _)| *id == index) {
+                if probe.find(index, key)?.is_some() && !self.has_null(index, key)? {
+                    return Err(duplicate(&self.def, index, key));
+                }
+            }
+            Ok(())
+        })
     }
 
     /// A row writer's second look.
@@ -141,7 +151,7 @@ impl CheckedTable<'_> {
         let unique = |id: IndexId| self.def.index(id).is_some_and(|index| index.unique);
         for (_, row) in own.final_rows() {
             for key in row.keys.iter().filter(|(index, _)| unique(*index)) {
-                let live = |row: &RowId| own.row(*row).is_some_and(|row| row.is_visible(position));
+                let live = |row: &RowId| own.sees(*row, position);
                 let twice = own.rows_of_key(key).filter(live).nth(1).is_some();
                 let (index, key) = key;
                 let committed = shared.store.newest_row(&self.heap, *index, key)?;
@@ -151,7 +161,21 @@ impl CheckedTable<'_> {
                 }
             }
         }
-        Ok(())
+        // The last rows are written out with the others, so that these are all, and those of one key stand side by side.
+        let mut last: Option<(IndexId, Vec<u8>)> = None;
+        for_each_spilled(own, |index, key| {
+            if !unique(index) {
+                return Ok(());
+            }
+            let twice = last.as_ref().is_some_and(|(last, known)| (*last, &known[..]) == (index, key));
+            let taken = shared.store.newest_row(&self.heap, index, key)?;
+            let taken = taken.is_some_and(|row| !own.is_marked(row, position));
+            if (twice || taken) && !self.has_null(index, key)? {
+                return Err(duplicate(&self.def, index, key));
+            }
+            last = Some((index, key.to_vec()));
+            Ok(())
+        })
     }
 
     /// Step 3.
@@ -178,6 +202,16 @@ impl CheckedTable<'_> {
     fn has_null(&self, index: IndexId, key: &[u8]) -> Result<bool> {
         self.def.index(index).map_or(Ok(false), |index| key_has_null(&self.def, index, key))
     }
+}
+
+/// Calls `visit` with the keys of the own rows that were written out and reach the heap.
+fn for_each_spilled(own: &HeapWrites, mut visit: impl FnMut(IndexId, &[u8]) -> Result<()>) -> Result<()> {
+    let Some(keys) = own.spilled().part_keys() else { return Ok(()) };
+    let mut merge = RunMerge::whole(std::slice::from_ref(keys));
+    while let Some((index, key, _)) = merge.next()? {
+        visit(index, key)?;
+    }
+    Ok(())
 }
 
 impl Precondition for UniqueCheck<'_> {

@@ -71,10 +71,10 @@ impl<'a> SealCheck<'a> {
             let mut merge = TableMerge::open(&store.cache, &[files.to_vec()])?;
             while let Some((key, _)) = merge.next()? {
                 let committed = if is_free { None } else { store.newest_row(&self.heap, index.id, key)? };
-                let in_writes = own.is_some_and(|own| {
-                    let mut rows = own.rows_of_key(&(index.id, key.into()));
-                    rows.any(|row| own.row(row).is_some_and(|row| row.is_visible(position)))
-                });
+                let in_writes = match own {
+                    Some(own) => own.find_key(&(index.id, key.into()), position)?.is_some(),
+                    None => false,
+                };
                 if (committed.is_none() && !in_writes) || key_has_null(self.table, index, key)? {
                     continue;
                 }

@@ -130,7 +130,7 @@ fn many_marks_on_a_segment_take_a_bit_each() {
         });
         let slots = (0..rows).map(|place| 3 + 2 * place as u16);
         assert!(marks.iter().eq(slots.zip(expected)), "deletes {deletes}, again {own_again}");
-        let places = RowPlaces::new(&again.runs[0]);
+        let places = RowPlaces::new(&again.runs[0], std::iter::empty());
         assert_eq!(places.find(1_999), (!deletes).then_some((RowId::new((8 << 16) + 61_999), 1)));
         assert_eq!(places.find(2_000).map(|found| found.0), (!deletes).then_some(RowId::new(9 << 16)));
         assert_eq!(places.find(u64::from(placed)), None);

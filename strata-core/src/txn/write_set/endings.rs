@@ -386,7 +386,7 @@ mod tests {
 
     /// What a map of all would say.
     fn check(endings: &Endings, model: &BTreeMap<RowId, Ending>, position: u64) {
-        assert_eq!(count(&endings), model.len() as u64);
+        assert_eq!(count(endings), model.len() as u64);
         let all = RowId::ZERO..RowId::new(9 << 16);
         assert_eq!(
             endings.range(all).collect::<Vec<_>>(),

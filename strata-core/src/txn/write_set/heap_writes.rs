@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use super::RowKey;
 use super::endings::{Ending, Endings};
-use crate::heap::{DENSE_MARKS, DenseMarks};
-use crate::ids::{RowId, SegmentId};
+use super::spilled::{Spilled, SpilledSegment};
+use crate::error::Result;
+use crate::heap::{ColumnImage, DENSE_MARKS, DenseMarks};
+use crate::ids::{BlockId, RowId, SLOTS_PER_SEGMENT, SegmentId};
+use crate::lsm::TableRun;
 
 /// A row that the transaction wrote.
 #[derive(Clone, Debug)]
@@ -42,7 +45,13 @@ pub enum FinalMarks {
 /// The rows, marks and keys.
 #[derive(Clone, Debug, Default)]
 pub struct HeapWrites {
+    /// Own rows that were written out: those before the rest.
+    spilled: Spilled,
+    /// The ordinal of the first row in memory.
+    first: u64,
     rows: Vec<OwnRow>,
+    /// Memory of those.
+    rows_bytes: usize,
     /// Of committed rows.
     marks: Endings,
     /// Of own rows.
@@ -77,13 +86,10 @@ fn key_cost((_, key): &RowKey) -> usize {
     key.len() + KEY_OVERHEAD_BYTES
 }
 
-fn place_of(ordinal: u64) -> usize {
-    usize::try_from(ordinal).unwrap_or(usize::MAX)
-}
-
 impl HeapWrites {
     pub(super) fn insert(&mut self, written_at: u64, bytes: Arc<[u8]>, keys: Vec<RowKey>) -> RowId {
-        let ordinal = self.rows.len() as u64;
+        let ordinal = self.first + self.rows.len() as u64;
+        self.rows_bytes += row_cost(&bytes, &keys);
         for key in &keys {
             self.keys.entry(key.clone()).or_default().push(ordinal);
         }
@@ -93,7 +99,9 @@ impl HeapWrites {
 
     pub(super) fn add_key(&mut self, written_at: u64, row: RowId, key: RowKey) {
         let ordinal = row.provisional_ordinal();
-        if let Some(own) = self.rows.get_mut(place_of(ordinal)) {
+        let place = self.place_of(ordinal);
+        if let Some(own) = place.and_then(|place| self.rows.get_mut(place)) {
+            self.rows_bytes += added_key_cost(&key);
             own.keys.push(key.clone());
             self.keys.entry(key).or_default().push(ordinal);
             self.keys_added.push((written_at, ordinal));
@@ -133,17 +141,25 @@ impl HeapWrites {
         self.moving.retain(|row| self.marks.get(*row).is_some());
         freed += (special - self.moved.len() - self.moving.len()) * MOVED_BYTES;
         while let Some((_, ordinal)) = self.keys_added.pop_if(|(at, _)| *at >= position) {
-            if let Some(key) = self.rows.get_mut(place_of(ordinal)).and_then(|row| row.keys.pop()) {
+            let place = self.place_of(ordinal);
+            if let Some(key) = place.and_then(|place| self.rows.get_mut(place)).and_then(|row| row.keys.pop())
+            {
                 self.forget_key(&key, ordinal);
+                self.rows_bytes -= added_key_cost(&key);
                 freed += added_key_cost(&key);
             }
         }
         while let Some(row) = self.rows.pop_if(|row| row.written_at >= position) {
-            freed += row_cost(&row.bytes, &row.keys);
-            let ordinal = self.rows.len() as u64;
+            let cost = row_cost(&row.bytes, &row.keys);
+            self.rows_bytes -= cost;
+            freed += cost;
+            let ordinal = self.first + self.rows.len() as u64;
             for key in &row.keys {
                 self.forget_key(key, ordinal);
             }
+        }
+        if self.rows.is_empty() {
+            self.spilled.rollback_to(position);
         }
         freed
     }
@@ -160,24 +176,92 @@ impl HeapWrites {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.marks.is_empty()
+        self.rows.is_empty() && self.spilled.segments().is_empty() && self.marks.is_empty()
     }
 
-    /// The own row of this provisional RowId.
+    /// The place of an ordinal among the rows in memory.
+    fn place_of(&self, ordinal: u64) -> Option<usize> {
+        usize::try_from(ordinal.checked_sub(self.first)?).ok()
+    }
+
+    /// The own rows that were written out.
+    pub fn spilled(&self) -> &Spilled {
+        &self.spilled
+    }
+
+    /// The same, for the commit.
+    pub(super) fn spilled_mut(&mut self) -> &mut Spilled {
+        &mut self.spilled
+    }
+
+    /// The own rows in memory, and what they take.
+    pub fn rows_in_memory(&self) -> (&[OwnRow], usize) {
+        (&self.rows, self.rows_bytes)
+    }
+
+    /// The ordinal of the first of them.
+    pub fn first_in_memory(&self) -> u64 {
+        self.first
+    }
+
+    /// The keys of the rows in memory, in order.
+    pub fn keys_in_memory(&self) -> impl Iterator<Item = (&RowKey, &[u64])> {
+        self.keys.iter().map(|(key, ordinals)| (key, ordinals.as_slice()))
+    }
+
+    /// Lets go of the rows in memory, which stand in a block now, and their keys in a run. Returns the memory that this frees; `None`
+    /// where it cannot be.
+    pub(super) fn spill(
+        &mut self,
+        block: (BlockId, Arc<ColumnImage>),
+        keys: Option<TableRun>,
+    ) -> Option<usize> {
+        let positions: Vec<u64> = self.rows.iter().map(|row| row.written_at).collect();
+        if !self.spilled.push(self.first, block, &positions, keys) {
+            return None;
+        }
+        let end = self.first + self.rows.len() as u64;
+        self.first = end.next_multiple_of(SLOTS_PER_SEGMENT.into());
+        self.rows = Vec::new();
+        self.keys = BTreeMap::new();
+        // Where an index is undone that was made after its rows, its keys stay in their runs: no catalog knows it.
+        self.keys_added = Vec::new();
+        Some(std::mem::take(&mut self.rows_bytes))
+    }
+
+    /// The own row of this provisional RowId, if it is in memory.
     pub fn row(&self, row: RowId) -> Option<&OwnRow> {
-        usize::try_from(row.provisional_ordinal()).ok().and_then(|place| self.rows.get(place))
+        self.rows.get(self.place_of(row.provisional_ordinal())?)
     }
 
-    /// The own rows that a reader of the writes before `position` sees.
+    /// The own rows in memory that a reader of the writes before `position` sees.
     pub fn visible_rows(&self, position: u64) -> impl Iterator<Item = (RowId, &OwnRow)> {
         let rows = self.rows.iter().take_while(move |row| row.written_at < position).enumerate();
-        rows.map(|(ordinal, row)| (RowId::provisional(ordinal as u64), row))
+        rows.map(|(place, row)| (RowId::provisional(self.first + place as u64), row))
             .filter(move |(row, _)| !self.is_removed(*row, position))
     }
 
     /// Whether such a reader sees this own row.
     pub fn sees(&self, row: RowId, position: u64) -> bool {
-        self.row(row).is_some_and(|own| own.written_at < position) && !self.is_removed(row, position)
+        let is_written = match self.row(row) {
+            Some(own) => own.written_at < position,
+            None => self
+                .spilled
+                .find(row.provisional_ordinal())
+                .is_some_and(|(segment, slot)| slot < segment.rows_before(position)),
+        };
+        is_written && !self.is_removed(row, position)
+    }
+
+    /// Where an own row is that was written out.
+    pub fn spilled_place(&self, row: RowId) -> Option<(&SpilledSegment, u16)> {
+        let (segment, slot) = self.spilled.find(row.provisional_ordinal())?;
+        Some((segment, u16::try_from(slot).ok()?))
+    }
+
+    /// Whether there is such an own row, visible or not.
+    pub fn has_row(&self, row: RowId) -> bool {
+        self.row(row).is_some() || self.spilled.find(row.provisional_ordinal()).is_some()
     }
 
     fn is_removed(&self, row: RowId, position: u64) -> bool {
@@ -187,7 +271,7 @@ impl HeapWrites {
     /// How many own rows such a reader sees.
     pub fn visible_count(&self, position: u64) -> u64 {
         let written = self.rows.partition_point(|row| row.written_at < position) as u64;
-        written - self.removed.count_before(position)
+        written + self.spilled.rows_before(position) - self.removed.count_before(position)
     }
 
     /// Whether own rows were removed again.
@@ -195,7 +279,23 @@ impl HeapWrites {
         !self.removed.is_empty()
     }
 
-    /// How many own rows there are, removed ones included.
+    /// Of each segment that was written out: its place, and the slots that are dead from the start.
+    pub fn spilled_dead(&self) -> impl Iterator<Item = (u64, DenseMarks)> + '_ {
+        self.spilled.bases().filter_map(|(segment, base)| {
+            let (first, slots) = (segment.first_row(), u64::from(segment.block().1));
+            let removed = self.removed.range(first..first.offset(slots)).map(|(row, _)| row.slot());
+            let dead = removed.chain(segment.undone().map(|slot| slot as u16));
+            let dead = DenseMarks::collect(dead.map(|slot| (slot, DenseMarks::NONE)));
+            (dead.count() > 0).then_some((base, dead))
+        })
+    }
+
+    /// Whether the row with this ordinal reaches the heap.
+    pub fn is_final(&self, ordinal: u64) -> bool {
+        self.sees(RowId::provisional(ordinal), u64::MAX)
+    }
+
+    /// How many own rows are in memory, removed ones included.
     pub fn row_count(&self) -> usize {
         self.rows.len()
     }
@@ -206,16 +306,17 @@ impl HeapWrites {
         is_gone(row) || self.moved.get(&row).is_some_and(|row| is_gone(*row))
     }
 
-    /// The committed rows in `range` that such a reader sees as gone, ascending. A row that was moved since the snapshot is
+    /// The rows in `range`, committed or own, that such a reader sees as gone, ascending. A row that was moved since the snapshot is
     /// among them in both its places, of which the snapshot shows one.
     pub fn marked_in(
         &self,
         range: std::ops::Range<RowId>,
         position: u64,
     ) -> impl Iterator<Item = RowId> + use<> {
-        let marks = self.marks.range(range.clone());
+        let endings = if range.start.is_provisional() { &self.removed } else { &self.marks };
+        let marks = endings.range(range.clone());
         let mut rows: Vec<RowId> = marks.filter(|(_, mark)| mark.at < position).map(|(row, _)| row).collect();
-        if !self.moved.is_empty() {
+        if !self.moved.is_empty() && !range.start.is_provisional() {
             rows.extend(self.moved.range(range).map(|(seen, _)| *seen));
             rows.retain(|row| self.is_marked(*row, position));
             rows.sort_unstable();
@@ -228,12 +329,29 @@ impl HeapWrites {
         self.marks.count_before(position)
     }
 
-    /// The own rows with this key, newest first, whether visible or not.
+    /// The newest own row with this key that such a reader sees.
+    ///
+    /// # Errors
+    /// Those of the block store, where rows were written out.
+    pub fn find_key(&self, key: &RowKey, position: u64) -> Result<Option<RowId>> {
+        let found = self.rows_of_key(key).find(|row| self.sees(*row, position));
+        if found.is_some() || self.spilled.runs().is_empty() {
+            return Ok(found);
+        }
+        let mut found = None;
+        self.spilled.rows_of_key(key.0, &key.1, |row| {
+            found = self.sees(row, position).then_some(row);
+            found.is_some()
+        })?;
+        Ok(found)
+    }
+
+    /// The own rows in memory with this key, newest first, whether visible or not.
     pub fn rows_of_key(&self, key: &RowKey) -> impl Iterator<Item = RowId> + '_ {
         self.keys.get(key).into_iter().flatten().rev().map(|ordinal| RowId::provisional(*ordinal))
     }
 
-    /// The own keys of an index from `lower` to `upper`, ascending, with their rows.
+    /// The own keys of an index from `lower` to `upper`, ascending, with their rows, of rows in memory.
     pub fn keys_in(
         &self,
         range: (std::ops::Bound<RowKey>, std::ops::Bound<RowKey>),
@@ -258,9 +376,9 @@ impl HeapWrites {
         })
     }
 
-    /// The own rows that reach the heap, with their ordinals.
+    /// The own rows in memory that reach the heap, with their ordinals.
     pub fn final_rows(&self) -> impl Iterator<Item = (u64, &OwnRow)> {
-        let rows = self.rows.iter().enumerate().map(|(ordinal, row)| (ordinal as u64, row));
+        let rows = self.rows.iter().enumerate().map(|(place, row)| (self.first + place as u64, row));
         rows.filter(|(ordinal, _)| self.removed.get(RowId::provisional(*ordinal)).is_none())
     }
 

@@ -17,11 +17,13 @@
 //! |---|---|
 //! | `endings` | which rows have ended, in little memory |
 //! | `heap_writes` | one heap's rows, marks and keys, and how they are undone |
+//! | `spilled` | own rows that are not kept in memory |
 //! | `load` | what a bulk load leaves for the commit to adopt |
 
 mod endings;
 mod heap_writes;
 mod load;
+mod spilled;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +33,12 @@ use std::sync::Arc;
 use heap_writes::Mark;
 pub use heap_writes::{FinalMarks, HeapWrites, OwnRow};
 pub use load::BulkPart;
+pub use spilled::{Spilled, SpilledSegment};
 
 use crate::error::Result;
-use crate::ids::{HeapId, IndexId, RowId};
+use crate::heap::ColumnImage;
+use crate::ids::{BlockId, HeapId, IndexId, RowId};
+use crate::lsm::TableRun;
 use crate::memory::{MemoryPool, Reservation};
 
 /// An index key that a row has.
@@ -88,9 +93,44 @@ impl WriteSet {
         &self.loads
     }
 
-    /// The bulk loads that a commit adopts, in order.
+    /// The bulk loads that a commit adopts, in order; own rows that were written out are one.
     pub fn final_loads(&self) -> impl Iterator<Item = &BulkPart> {
-        self.loads.iter().filter(|load| !self.is_given_up(load.heap))
+        let loads = self.loads.iter().filter(|load| !self.is_given_up(load.heap));
+        loads.chain(self.final_heaps().filter_map(|(_, writes)| writes.spilled().part()))
+    }
+
+    /// The heaps that a commit writes to of which own rows were written out.
+    pub fn spilled_heaps(&self) -> impl Iterator<Item = HeapId> {
+        let heaps = self.final_heaps().filter(|(_, writes)| !writes.spilled().segments().is_empty());
+        heaps.map(|(heap, _)| heap)
+    }
+
+    /// The own rows of a heap that are in memory stand in this block now, and their keys in this run. `false` where they must stay.
+    /// The locks of the keys go on taking `locks_bytes`.
+    pub fn spill(
+        &mut self,
+        heap: HeapId,
+        block: (BlockId, Arc<ColumnImage>),
+        keys: Option<TableRun>,
+        locks_bytes: usize,
+    ) -> bool {
+        let freed = self.heaps.get_mut(&heap).and_then(|writes| writes.spill(block, keys));
+        self.memory.shrink(freed.unwrap_or(0).saturating_sub(locks_bytes));
+        freed.is_some()
+    }
+
+    /// Puts one run of keys in the place of those from `first` on.
+    pub fn unite_spilled_runs(&mut self, heap: HeapId, first: usize, united: TableRun) {
+        if let Some(writes) = self.heaps.get_mut(&heap) {
+            writes.spilled_mut().unite_runs(first, united);
+        }
+    }
+
+    /// Notes what the commit adopts of the own rows that were written out: their blocks, and the files of `keys`.
+    pub fn set_spilled_part(&mut self, heap: HeapId, part: BulkPart, keys: TableRun) {
+        if let Some(writes) = self.heaps.get_mut(&heap) {
+            writes.spilled_mut().set_part(part, keys);
+        }
     }
 
     fn is_given_up(&self, heap: HeapId) -> bool {
@@ -165,7 +205,13 @@ impl WriteSet {
     pub fn rollback_to(&mut self, position: u64) {
         let undone: usize = self.heaps.values_mut().map(|writes| writes.rollback_to(position)).sum();
         self.memory.shrink(undone);
-        self.heaps.retain(|_, writes| !writes.is_empty());
+        self.heaps.retain(|_, writes| {
+            let kept = !writes.is_empty();
+            if !kept {
+                writes.spilled().discard();
+            }
+            kept
+        });
         self.given_up.retain(|(at, _)| *at < position);
         let kept = self.loads.partition_point(|load| load.written_at < position);
         for load in self.loads.drain(kept..) {
@@ -198,6 +244,13 @@ impl WriteSet {
         for load in self.loads.iter().filter(|load| self.is_given_up(load.heap)) {
             load.discard();
         }
+        for (heap, writes) in &self.heaps {
+            if self.is_given_up(*heap) {
+                writes.spilled().discard();
+            } else {
+                writes.spilled().release_runs();
+            }
+        }
     }
 
     /// After the end of a transaction that does not commit: the blocks of all loads are released.
@@ -205,6 +258,7 @@ impl WriteSet {
         for load in &self.loads {
             load.discard();
         }
+        self.heaps.values().for_each(|writes| writes.spilled().discard());
     }
 
     fn next_position(&mut self) -> u64 {
