@@ -76,7 +76,7 @@ impl Transaction {
             return;
         }
         let keys = self.shared().store.locks.keys_since(self.id(), savepoint.serial);
-        if keys.is_empty() && loaded.is_empty() {
+        if keys.as_ref().is_some_and(Vec::is_empty) && loaded.is_empty() {
             return;
         }
         let claimed = self.claimed_tables();
@@ -84,10 +84,11 @@ impl Transaction {
         let views: Vec<_> =
             claimed.into_iter().filter_map(|table| self.tracked_view(table).ok().flatten()).collect();
         let has_index = |view: &&TableView, index: IndexId| view.def().index(index).is_some();
-        for view in views.iter().filter(|view| loaded.contains(&view.def().heap)) {
+        let is_whole = |view: &&TableView| keys.is_none() || loaded.contains(&view.def().heap);
+        for view in views.iter().filter(is_whole) {
             view.note(|| ReadPredicate::Table);
         }
-        for (index, key) in keys {
+        for (index, key) in keys.into_iter().flatten() {
             match views.iter().find(|view| has_index(view, index)) {
                 Some(view) => view.note(|| {
                     let bound = || Bound::Included(key.to_vec());

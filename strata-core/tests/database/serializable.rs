@@ -409,6 +409,13 @@ fn what_an_undone_insertion_has_told_must_still_hold() {
         txn.rollback_to(&savepoint).expect("is there");
     };
     assert!(is_refused(&outcome_of(&world, loaded, insert(150))));
+    // So many that the locks no longer name them.
+    let many = |txn: &mut Transaction| {
+        let savepoint = txn.savepoint();
+        (1_000..3_000).for_each(|id| insert_one(txn, db, *table, id));
+        txn.rollback_to(&savepoint).expect("is there");
+    };
+    assert!(is_refused(&outcome_of(&world, many, insert(2_999))));
 }
 
 /// The refusal by the second index tells that the first had nothing against the row.

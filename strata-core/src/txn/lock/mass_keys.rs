@@ -63,6 +63,11 @@ impl MassKeys {
         true
     }
 
+    /// Whether there is a set that [`release_since`](Self::release_since) would end.
+    pub fn has_since(&self, txn: TxnId, savepoint: u64) -> bool {
+        self.owners.get(&txn).is_some_and(|owner| owner.sets.iter().any(|(taken, _)| *taken >= savepoint))
+    }
+
     /// Ends what was taken after a savepoint, or a later one. Keys with waiters are held singly, so nobody need be woken.
     pub fn release_since(&mut self, txn: TxnId, savepoint: u64) {
         if let Some(owner) = self.owners.get_mut(&txn) {

@@ -135,16 +135,20 @@ impl LockManager {
         self.table.lock().held.entry(txn).or_default().savepoint = savepoint;
     }
 
-    /// The unique keys that a transaction took after a savepoint, or a later one, and holds.
-    pub fn keys_since(&self, txn: TxnId, savepoint: u64) -> Vec<(IndexId, Box<[u8]>)> {
+    /// The unique keys that a transaction took after a savepoint, or a later one, and holds; `None` where it holds too many to
+    /// name them.
+    pub fn keys_since(&self, txn: TxnId, savepoint: u64) -> Option<Vec<(IndexId, Box<[u8]>)>> {
         let table = self.table.lock();
-        let Some(held) = table.held.get(&txn) else { return Vec::new() };
+        if table.mass_keys.has_since(txn, savepoint) {
+            return None;
+        }
+        let Some(held) = table.held.get(&txn) else { return Some(Vec::new()) };
         let since = held.since.iter().rev().take_while(|(taken, _)| *taken >= savepoint);
         let keys = since.filter_map(|(_, resource)| match resource {
             Resource::Key(index, key) => Some((*index, key.clone())),
             _ => None,
         });
-        keys.collect()
+        Some(keys.collect())
     }
 
     /// Ends the locks that a transaction took after a savepoint, or a later one, and grants what that makes free.
