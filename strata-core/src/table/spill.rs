@@ -6,6 +6,10 @@
 //! further column begin another block. Sixteen runs are united into one, so that a key
 //! is looked up in few. When the transaction commits, the runs become the index files that the commit adopts: without the entries of
 //! rows that have ended again, or were undone, whose keys may stand on other rows of lower RowIds (rule 3).
+//!
+//! Going back to a savepoint may undo an index, whose keys stay in the runs of rows that are left. The number of the index may be given
+//! again: to one of another table, so the commit leaves out the keys of indexes that the table does not have; and not to one of this
+//! table, since no index is made over rows that were written out ([`Transaction::create_index`]).
 
 use super::shared::Shared;
 use super::transaction::Transaction;
@@ -78,13 +82,15 @@ impl Transaction {
         let heaps: Vec<HeapId> = writes.spilled_heaps().collect();
         let catalog = self.newest_catalog();
         for heap in heaps {
+            let table = catalog.tables().find(|table| table.heap == heap);
             // The last rows too, so that a scan meets them in the order in which they were written.
-            if let Some(table) = catalog.tables().find(|table| table.heap == heap) {
+            if let Some(table) = table {
                 self.spill(table, &mut writes)?;
             }
             let Some(own) = writes.heap(heap) else { continue };
             let blocks = own.spilled().segments().iter().map(|segment| segment.block()).collect();
-            let tables = final_tables(self.shared(), own)?;
+            let has_index = |id: IndexId| table.is_some_and(|table| table.index(id).is_some());
+            let tables = final_tables(self.shared(), own, has_index)?;
             let run = TableRun::open(&self.shared().store.cache, &tables).inspect_err(|_| {
                 tables.iter().for_each(|table| self.shared().store.cache.release(table.block))
             })?;
@@ -160,14 +166,19 @@ fn unite_runs(shared: &Shared, writes: &mut WriteSet, heap: HeapId) -> Result<()
     }
 }
 
-/// The keys of the rows that reach the heap, by index, with the ordinals that the rows have in the load.
-fn final_tables(shared: &Shared, own: &HeapWrites) -> Result<Vec<SsTableMeta>> {
+/// The keys of the rows that reach the heap, by index, with the ordinals that the rows have in the load. Those of undone and dropped
+/// indexes are left out.
+fn final_tables(
+    shared: &Shared,
+    own: &HeapWrites,
+    has_index: impl Fn(IndexId) -> bool,
+) -> Result<Vec<SsTableMeta>> {
     let spilled = own.spilled();
     let mut merge = RunMerge::whole(spilled.runs());
     let mut tables = Tables { shared, written: Vec::new() };
     let mut building: Option<(IndexId, SsTableWriter)> = None;
     while let Some((index, key, row)) = merge.next()? {
-        if !own.is_final(row.get()) {
+        if !has_index(index) || !own.is_final(row.get()) {
             continue;
         }
         let Some(ordinal) = spilled.dense_ordinal(row.get()) else { continue };

@@ -12,5 +12,6 @@ mod savepoints;
 mod serializable;
 mod small_memory;
 mod spilled;
+mod spilled_indexes;
 mod transactions;
 mod traps;

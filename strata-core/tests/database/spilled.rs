@@ -13,29 +13,32 @@ use strata_core::vfs::{MemVfs, SeededRandom};
 use strata_core::{Database, Error, Options, Sizes};
 
 /// Own rows that are kept in memory.
-const OWN_ROWS: usize = 100;
+pub const OWN_ROWS: usize = 100;
 
-fn open_small(vfs: &Arc<MemVfs>) -> Database {
+/// A database that keeps so few.
+pub fn open_small(vfs: &Arc<MemVfs>) -> Database {
     let sizes = Sizes { own_rows: OWN_ROWS, ..Sizes::default() };
     Database::open_with_vfs(vfs.clone(), Path::new(DIR), Options { sizes, ..manual() }).expect("opens")
 }
 
 /// A database with an empty table.
-fn fresh() -> (Arc<MemVfs>, Database, TableId) {
+pub fn fresh() -> (Arc<MemVfs>, Database, TableId) {
     let vfs = Arc::new(MemVfs::new());
     let db = open_small(&vfs);
     let table = create_accounts(&db, "accounts");
     (vfs, db, table)
 }
 
-fn add_rows(txn: &Transaction, table: TableId, ids: std::ops::Range<i64>) {
+/// Inserts accounts without a balance.
+pub fn add_rows(txn: &Transaction, table: TableId, ids: std::ops::Range<i64>) {
     let def = txn.newest_catalog().table(table).expect("is there").clone();
     for id in ids {
         block_on(txn.insert(&def, &account(id, 0))).expect("inserts");
     }
 }
 
-fn set_balance(txn: &Transaction, db: &Database, table: TableId, id: i64, balance: i64) -> RowId {
+/// Replaces an account.
+pub fn set_balance(txn: &Transaction, db: &Database, table: TableId, id: i64, balance: i64) -> RowId {
     let (row, _) = find(txn, db, table, id).expect("is there");
     let view = txn.view().table(table).expect("is there");
     assert_eq!(block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("locked"), Locked::Current);

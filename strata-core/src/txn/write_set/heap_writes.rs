@@ -224,7 +224,7 @@ impl HeapWrites {
         self.first = end.next_multiple_of(SLOTS_PER_SEGMENT.into());
         self.rows = Vec::new();
         self.keys = BTreeMap::new();
-        // Where an index is undone that was made after its rows, its keys stay in their runs: no catalog knows it.
+        // Where an index is undone that was made after these rows, its keys stay in their run: whoever commits leaves them out.
         self.keys_added = Vec::new();
         Some(std::mem::take(&mut self.rows_bytes))
     }
