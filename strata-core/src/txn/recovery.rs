@@ -57,7 +57,7 @@ pub fn replay(
                 }
             }
         }
-        let mut prepared = store.prepare(&body)?;
+        let mut prepared = store.prepare(&body, Some(&placement))?;
         store.with_section(|section| {
             if placement.timestamp <= section.last {
                 return Err(damaged(format!("its timestamp {} is not new", placement.timestamp)));

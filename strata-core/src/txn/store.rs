@@ -197,7 +197,7 @@ impl Store {
         if !body.loads().is_empty() {
             self.sync_blocks()?;
         }
-        let mut prepared = self.prepare(&body)?;
+        let mut prepared = self.prepare(&body, None)?;
         let replacing = body.sections().iter().filter(|part| part.ended() > 0);
         let heaps = replacing.map(|part| self.heaps.get_or_create(part.heap)).collect();
         let (outcome, ticket) = CommitOutcome::new();
@@ -274,12 +274,20 @@ impl Store {
         }
     }
 
-    /// Reserves and pins all that applying the record takes.
-    pub fn prepare(&self, body: &RecordBody) -> Result<PreparedCommit> {
+    /// Reserves and pins all that applying the record takes. Replay knows its placement: what the record adopts may be there already,
+    /// with marks.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; those of the block store where marks must be read.
+    pub fn prepare(&self, body: &RecordBody, placement: Option<&Placement>) -> Result<PreparedCommit> {
         let mut heaps = Vec::with_capacity(body.sections().len());
         let (mut entries, mut key_bytes) = (0, 0);
-        for section in body.sections() {
+        for (place, section) in body.sections().iter().enumerate() {
             let heap = self.heaps.get_or_create(section.heap);
+            let places = placement.and_then(|placement| {
+                let runs = placement.runs.get(place)?;
+                Some(RowPlaces::new(runs, body.loads_of(section.heap, placement)))
+            });
             let marked: Vec<RowId> = body.marks(section).map(|(row, ..)| row).collect();
             let row_bytes = usize::try_from(section.row_bytes)
                 .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
@@ -289,11 +297,9 @@ impl Store {
             let blocks: usize = loads.map(|load| load.blocks.len()).sum();
             let mut breaks = section.run_bound(self.heaps.segment_bytes()) + blocks;
             for (segment, marks) in &section.dense {
-                heap.prepare_dense(
-                    *segment,
-                    marks.bytes_after_map(1 + std::mem::take(&mut breaks)),
-                    &mut prepared,
-                )?;
+                let segment = places.as_ref().and_then(|places| places.segment(*segment)).unwrap_or(*segment);
+                let bytes = marks.bytes_after_map(1 + std::mem::take(&mut breaks));
+                heap.prepare_dense(segment, bytes, &mut prepared)?;
             }
             heaps.push(prepared);
             entries += section.entries as usize;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use strata_core::vfs::{File, Lock, MemVfs, OpenMode, Vfs};
+use strata_core::vfs::{File, Lock, MemVfs, OpenMode, Random, Vfs};
 
 /// Before which access to the blocks something is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,11 @@ impl HookedVfs {
     /// No files, and this hook.
     pub fn new(hook: Hooked) -> Self {
         Self { inner: MemVfs::new(), hook }
+    }
+
+    /// What a power cut leaves, without the hook.
+    pub fn crash(&self, random: &dyn Random) -> MemVfs {
+        self.inner.crash_clone(random)
     }
 }
 
