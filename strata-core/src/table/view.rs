@@ -152,12 +152,10 @@ impl TableView {
         committed + self.own_load_rows() + added - removed
     }
 
-    /// Whether the statement's own transaction has written to the table before it.
+    /// Whether the statement's own transaction has written to the table before it. Where not, there is neither an own row nor an own mark
+    /// on what [`segments`](Self::segments) gives.
     pub fn has_own_writes(&self) -> bool {
-        self.own_load_rows() > 0
-            || self
-                .with_own(|own, position| own.visible_count(position) > 0 || own.marked_count(position) > 0)
-                .unwrap_or(false)
+        self.own_load_rows() > 0 || self.with_own(HeapWrites::has_writes).unwrap_or(false)
     }
 
     /// Whether the statement sees rows that its transaction has loaded in bulk: no index finds them before they commit.

@@ -13,5 +13,6 @@ mod serializable;
 mod small_memory;
 mod spilled;
 mod spilled_indexes;
+mod spilled_views;
 mod transactions;
 mod traps;

@@ -151,6 +151,35 @@ async fn serializable_transactions_depend_on_the_rows_that_their_filters_let_thr
     }
 }
 
+/// Bug: rows that a transaction had written out and removed came back to its scans.
+#[tokio::test]
+async fn own_rows_that_are_written_out_and_removed_stay_removed() {
+    let sizes = strata_core::Sizes { own_rows: 100, ..strata_core::Sizes::default() };
+    let options = strata_core::Options { sizes, ..strata_core::Options::default() };
+    let database = strata_core::Database::in_memory(options).unwrap();
+    let engine = Engine::new(database, EngineOptions { analytical_threads: 2 }).unwrap();
+    let mut session = Session::new(engine, SessionOptions::default());
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY, class int)").await.unwrap();
+    for end in ["ROLLBACK", "COMMIT"] {
+        let steps: [(&str, &[&str]); 11] = [
+            ("BEGIN", &["BEGIN"]),
+            ("INSERT INTO t SELECT i, i % 10 FROM generate_series(1, 1000) i", &["INSERT 0 1000"]),
+            ("SELECT count(*) FROM t", &["1000"]),
+            ("DELETE FROM t", &["DELETE 1000"]),
+            ("SELECT count(*) FROM t", &["0"]),
+            ("SELECT * FROM t", &[]),
+            ("SELECT id FROM t WHERE class = 3", &[]),
+            ("UPDATE t SET class = 0", &["UPDATE 0"]),
+            ("DELETE FROM t", &["DELETE 0"]),
+            (end, &[end]),
+            ("SELECT count(*) FROM t", &["0"]),
+        ];
+        for (sql, expected) in steps {
+            assert_eq!(run(&mut session, sql).await.unwrap(), expected, "{sql}, before {end}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn settings_are_set_shown_and_reported() {
     let mut session = session();

@@ -115,6 +115,12 @@ impl HeapWrites {
         moved + endings.growth_bytes(mark.row)
     }
 
+    /// Whether the transaction has ended this row version.
+    pub(super) fn has_ended(&self, row: RowId) -> bool {
+        let endings = if row.is_provisional() { &self.removed } else { &self.marks };
+        endings.get(row).is_some()
+    }
+
     /// Ends a row; returns the memory that the mark takes.
     pub(super) fn mark(&mut self, written_at: u64, mark: Mark) -> usize {
         let ending = Ending { at: written_at, successor: mark.successor.map(RowId::provisional_ordinal) };
@@ -268,10 +274,20 @@ impl HeapWrites {
         self.removed.get(row).is_some_and(|ending| ending.at < position)
     }
 
+    /// How many own rows were written before `position`, removed ones included.
+    fn written_count(&self, position: u64) -> u64 {
+        let in_memory = self.rows.partition_point(|row| row.written_at < position) as u64;
+        in_memory + self.spilled.rows_before(position)
+    }
+
     /// How many own rows such a reader sees.
     pub fn visible_count(&self, position: u64) -> u64 {
-        let written = self.rows.partition_point(|row| row.written_at < position) as u64;
-        written + self.spilled.rows_before(position) - self.removed.count_before(position)
+        self.written_count(position) - self.removed.count_before(position)
+    }
+
+    /// Whether anything was written before `position`. Own rows that are removed again count: a segment of them is read still.
+    pub fn has_writes(&self, position: u64) -> bool {
+        self.written_count(position) > 0 || self.marked_count(position) > 0
     }
 
     /// Whether own rows were removed again.

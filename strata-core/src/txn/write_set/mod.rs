@@ -35,7 +35,7 @@ pub use heap_writes::{FinalMarks, HeapWrites, OwnRow};
 pub use load::BulkPart;
 pub use spilled::{Spilled, SpilledSegment};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heap::ColumnImage;
 use crate::ids::{BlockId, HeapId, IndexId, RowId};
 use crate::lsm::TableRun;
@@ -161,6 +161,9 @@ impl WriteSet {
     }
 
     /// Ends a row version, committed or own. `successor` is the provisional RowId of the version that replaces it.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; `Invalid` where the transaction has ended it before (rule 2). Nothing is written then.
     pub fn mark(&mut self, heap: HeapId, row: RowId, successor: Option<RowId>) -> Result<()> {
         self.end(heap, Mark { row, successor, moved: false, seen_as: None })
     }
@@ -183,6 +186,9 @@ impl WriteSet {
 
     fn end(&mut self, heap: HeapId, mark: Mark) -> Result<()> {
         let writes = self.heaps.entry(heap).or_default();
+        if writes.has_ended(mark.row) {
+            return Err(Error::Invalid(format!("the transaction has ended row {} before", mark.row)));
+        }
         let cost = writes.mark_cost(&mark);
         if cost > 0 {
             self.memory.grow(cost)?;

@@ -63,3 +63,19 @@ fn a_committed_row_is_replaced_by_the_last_of_its_own_versions() {
         vec![FinalMarks::Few(vec![(RowId::new(5), None, false)])]
     );
 }
+
+/// Bug: in a release build a row that was ended twice counted twice.
+#[test]
+fn a_row_is_ended_once() {
+    let mut writes = set();
+    let own = writes.insert(HEAP, b"1".as_slice().into(), vec![]).expect("memory");
+    let committed = RowId::new(5);
+    for row in [own, committed] {
+        writes.mark(HEAP, row, None).expect("memory");
+        let before = (writes.position(), writes.size_bytes());
+        assert!(matches!(writes.mark(HEAP, row, None), Err(Error::Invalid(_))));
+        assert_eq!((writes.position(), writes.size_bytes()), before);
+    }
+    let heap = writes.heap(HEAP).expect("written to");
+    assert_eq!((heap.visible_count(u64::MAX), heap.marked_count(u64::MAX)), (0, 1));
+}
