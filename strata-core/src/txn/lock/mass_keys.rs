@@ -2,7 +2,7 @@
 //!
 //! A hash may be that of another key too (of ten million keys held, two or three in a million others meet one): whoever asks for such
 //! a key waits for the owner for nothing, and then has it. The owner itself never takes a hash for its own lock: it looks whether
-//! anybody else has the key.
+//! anybody else has the key, also where others wait behind it for a key that it may not have.
 //!
 //! **Savepoints.** Each has a set of its own, up to [`MAX_SETS`]; what is taken after further ones is given back with the last of those.
 

@@ -25,6 +25,7 @@ mod tests;
 mod ticket;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -43,13 +44,15 @@ use crate::error::Error;
 use crate::ids::{HeapId, IndexId, RowId, TxnId};
 
 /// All locks of a database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LockManager {
     table: Mutex<LockTable>,
 }
 
 #[derive(Debug, Default)]
 struct LockTable {
+    /// Of the hashes of keys: nobody can tell in advance which meet.
+    seed: u64,
     queues: HashMap<Resource, LockQueue, foldhash::fast::RandomState>,
     mass: MassLocks,
     mass_keys: MassKeys,
@@ -88,7 +91,12 @@ impl HeldLocks {
 impl LockManager {
     /// A manager that holds no lock.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+        Self::with_seed(RandomState::new().hash_one(()))
+    }
+
+    /// One that hashes keys in a known way.
+    fn with_seed(seed: u64) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::new(LockTable { seed, ..LockTable::default() }) })
     }
 
     /// Asks for a lock. Held until [`release_all`](Self::release_all) of the transaction.
@@ -200,7 +208,7 @@ impl LockTable {
     fn conflicts(&self, txn: TxnId, resource: &Resource, mode: LockMode) -> bool {
         let by_mass = match resource {
             Resource::Row(heap, row) => self.mass.conflicts(txn, *heap, *row, mode),
-            Resource::Key(index, key) => self.mass_keys.others(txn, hash(*index, key)).next().is_some(),
+            Resource::Key(index, key) => self.mass_keys.others(txn, self.hash(*index, key)).next().is_some(),
             _ => false,
         };
         by_mass || self.queues.get(resource).is_some_and(|queue| queue.conflicts_with_holders(txn, mode))
@@ -225,7 +233,7 @@ impl LockTable {
         if let Resource::Key(index, key) = resource
             && !self.queues.get(resource).is_some_and(|queue| queue.is_holder(txn))
         {
-            let hash = hash(*index, key);
+            let hash = self.hash(*index, key);
             if self.mass_keys.others(txn, hash).next().is_some() {
                 return false;
             }
@@ -242,6 +250,10 @@ impl LockTable {
             self.held.entry(txn).or_default().push(resource.clone(), savepoint);
         }
         true
+    }
+
+    fn hash(&self, index: IndexId, key: &[u8]) -> u64 {
+        KeySet::reduce(xxh3_64_with_seed(key, self.seed.wrapping_add(index.get().into())))
     }
 
     fn savepoint_of(&self, txn: TxnId) -> u64 {
@@ -302,18 +314,20 @@ impl LockTable {
                 owners.map(|(owner, mode, savepoint)| (owner, LockMode::Row(mode), savepoint)).collect()
             }
             Resource::Key(index, key) => {
-                let owners = self.mass_keys.others(waiter, hash(*index, key));
+                let owners = self.mass_keys.others(waiter, self.hash(*index, key));
                 owners.map(|(owner, savepoint)| (owner, LockMode::Exclusive, savepoint)).collect()
             }
             Resource::Catalog | Resource::Table(_) => return,
         };
         for (owner, mode, savepoint) in owners {
             let queue = self.queues.entry(resource.clone()).or_default();
-            // A key stays in its owner's set: the next who waits meets it there again.
-            if matches!(resource, Resource::Row(..)) || !queue.is_holder(owner) {
-                queue.force_holder(owner, mode, savepoint);
-                self.held.entry(owner).or_default().push(resource.clone(), savepoint);
+            match resource {
+                Resource::Row(..) => queue.force_holder(owner, mode, savepoint),
+                // A key stays in its owner's set: the next who waits meets it there again.
+                _ if queue.is_holder(owner) => continue,
+                _ => queue.presume_holder(owner, mode, savepoint),
             }
+            self.held.entry(owner).or_default().push(resource.clone(), savepoint);
         }
     }
 
@@ -365,8 +379,4 @@ impl LockTable {
         }
         false
     }
-}
-
-fn hash(index: IndexId, key: &[u8]) -> u64 {
-    KeySet::reduce(xxh3_64_with_seed(key, index.get().into()))
 }

@@ -14,6 +14,8 @@ struct Holder {
     mode: LockMode,
     /// The savepoint that it was taken after; 0 for none.
     savepoint: u64,
+    /// It may be that the transaction holds another key of the same hash, and not this one.
+    presumed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -39,10 +41,16 @@ impl LockQueue {
         self.waiters.iter().any(|(_, wanted)| wanted.conflicts(mode))
     }
 
+    /// Whether the transaction holds it as strongly as that. One that is only presumed to does not where another holds it for sure.
+    fn covers(&self, txn: TxnId, mode: LockMode) -> bool {
+        let mut own = self.holders.iter().filter(|holder| holder.txn == txn && holder.mode.covers(mode));
+        own.any(|holder| !holder.presumed || !self.conflicts_with_holders(txn, mode))
+    }
+
     /// Grants if no holder conflicts, and nobody who would is waiting already (holders skip the queue).
     pub(super) fn try_grant(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) -> bool {
         let holds = self.is_holder(txn);
-        if self.holders.iter().any(|holder| holder.txn == txn && holder.mode.covers(mode)) {
+        if self.covers(txn, mode) {
             return true;
         }
         if self.conflicts_with_holders(txn, mode) || (!holds && self.conflicts_with_waiters(mode)) {
@@ -53,7 +61,13 @@ impl LockQueue {
     }
 
     pub(super) fn force_holder(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) {
-        self.holders.push(Holder { txn, mode, savepoint });
+        self.holders.push(Holder { txn, mode, savepoint, presumed: false });
+    }
+
+    /// As [`force_holder`](Self::force_holder), for one that may hold another key instead. Others wait for it; it waits for them
+    /// as if it did not hold this one.
+    pub(super) fn presume_holder(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) {
+        self.holders.push(Holder { txn, mode, savepoint, presumed: true });
     }
 
     pub(super) fn enqueue(&mut self, waiter: Arc<Waiter>, mode: LockMode) {

@@ -307,3 +307,45 @@ fn a_mass_owner_waits_for_a_key_like_any_other() {
     locks.release_all(txn(4));
     assert_eq!(locks.held_count(), 0);
 }
+
+/// Bug: where somebody waited for a key, a mass owner of another key with the same hash was taken for a holder, and so had the key beside
+/// the one who did hold it.
+#[test]
+fn a_mass_owner_of_a_key_with_the_same_hash_does_not_hold_this_one() {
+    let locks = LockManager::with_seed(0);
+    let (index, [wanted, same_hash]) = (IndexId::new(3), [1_256_463_u64, 5_792_987]);
+    let hash = |key: u64| locks.table.lock().hash(index, &key.to_be_bytes());
+    assert_eq!(hash(wanted), hash(same_hash), "else this tests nothing");
+    let key = |number: u64| Resource::Key(index, number.to_be_bytes().into());
+    let ask = |who, number| locks.acquire(txn(who), key(number), LockMode::Exclusive);
+    assert!(ask(1, wanted).is_granted());
+    assert!((0..2_000).all(|number| ask(2, number).is_granted()));
+    assert!(ask(2, same_hash).is_granted());
+    let mut third = ask(3, wanted);
+    assert!(poll(&mut third).is_pending());
+    let mut second = ask(2, wanted);
+    assert!(poll(&mut second).is_pending(), "the first holds it");
+    assert!(ask(1, wanted).is_granted(), "its own again");
+    let mut first = ask(1, 77);
+    assert!(matches!(poll(&mut first), Poll::Ready(Err(Error::Deadlock))), "the second waits for the first");
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(_))));
+    assert!(ask(2, wanted).is_granted() && poll(&mut third).is_pending());
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))));
+    locks.release_all(txn(3));
+    // The same once nobody else holds it: the one who is presumed to then does.
+    assert!(ask(1, wanted).is_granted());
+    assert!((0..2_000).all(|number| ask(2, number).is_granted()));
+    assert!(ask(2, same_hash).is_granted());
+    let mut third = ask(3, wanted);
+    locks.release_all(txn(1));
+    assert!(poll(&mut third).is_pending());
+    assert!(ask(2, wanted).is_granted());
+    assert!(poll(&mut ask(1, wanted)).is_pending());
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut third), Poll::Ready(Ok(_))));
+    locks.release_all(txn(3));
+    assert_eq!(locks.held_count(), 0);
+    assert!(locks.table.lock().queues.is_empty());
+}
