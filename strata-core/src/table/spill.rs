@@ -25,7 +25,7 @@ use crate::txn::{BulkPart, HeapWrites, OwnRow, WriteSet};
 
 /// Runs of about one size that are united.
 const UNITED_RUNS: usize = 16;
-/// What the lock of a key costs that a mass owner holds (`txn::lock`); to the end of the transaction.
+/// What the lock of a key costs that a mass owner holds (`txn::lock`), for as long as its row is not undone.
 const KEY_LOCK_BYTES: usize = 5;
 /// Own rows in memory may take this share of the pool.
 const POOL_SHARE: usize = 8;

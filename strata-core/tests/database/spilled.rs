@@ -202,6 +202,24 @@ fn what_is_not_committed_gives_its_blocks_back() {
     assert_clean(&db);
 }
 
+/// Bug: what the locks of their keys were counted with stayed.
+#[test]
+fn going_back_over_rows_that_were_written_out_gives_their_memory_back() {
+    let (_vfs, db, table) = fresh();
+    let mut txn = writer(&db, table);
+    // The savepoint is in the middle of a block.
+    add_rows(&txn, table, 0..10);
+    let mut used = Vec::new();
+    for _ in 0..4 {
+        let savepoint = txn.savepoint();
+        add_rows(&txn, table, 10..3_010);
+        txn.rollback_to(&savepoint).expect("is there");
+        used.push(db.stats().memory_used_bytes);
+    }
+    // In the second round the pages of the first block's keys come into the cache.
+    assert!(used[2..].iter().all(|later| *later <= used[1]), "{used:?}");
+}
+
 /// Bug: a block had the columns of the moment when it was written, and a savepoint then brought others back.
 #[test]
 fn columns_that_a_savepoint_brings_back_or_takes_are_those_that_the_rows_were_written_with() {

@@ -165,7 +165,7 @@ impl HeapWrites {
             }
         }
         if self.rows.is_empty() {
-            self.spilled.rollback_to(position);
+            freed += self.spilled.rollback_to(position);
         }
         freed
     }
@@ -215,15 +215,16 @@ impl HeapWrites {
         self.keys.iter().map(|(key, ordinals)| (key, ordinals.as_slice()))
     }
 
-    /// Lets go of the rows in memory, which stand in a block now, and their keys in a run. Returns the memory that this frees; `None`
-    /// where it cannot be.
+    /// Lets go of the rows in memory, which stand in a block now, and their keys in a run. Returns the memory that this frees, of which
+    /// the locks of the keys keep `locks_bytes`; `None` where it cannot be.
     pub(super) fn spill(
         &mut self,
         block: (BlockId, Arc<ColumnImage>),
         keys: Option<TableRun>,
+        locks_bytes: usize,
     ) -> Option<usize> {
         let positions: Vec<u64> = self.rows.iter().map(|row| row.written_at).collect();
-        if !self.spilled.push(self.first, block, &positions, keys) {
+        if !self.spilled.push(self.first, block, &positions, keys, locks_bytes) {
             return None;
         }
         let end = self.first + self.rows.len() as u64;
@@ -232,7 +233,7 @@ impl HeapWrites {
         self.keys = BTreeMap::new();
         // Where an index is undone that was made after these rows, its keys stay in their run: whoever commits leaves them out.
         self.keys_added = Vec::new();
-        Some(std::mem::take(&mut self.rows_bytes))
+        Some(std::mem::take(&mut self.rows_bytes).saturating_sub(locks_bytes))
     }
 
     /// The own row of this provisional RowId, if it is in memory.

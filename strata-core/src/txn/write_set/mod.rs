@@ -106,7 +106,7 @@ impl WriteSet {
     }
 
     /// The own rows of a heap that are in memory stand in this block now, and their keys in this run. `false` where they must stay.
-    /// The locks of the keys go on taking `locks_bytes`.
+    /// The locks of the keys go on taking `locks_bytes` for as long as the rows are not undone.
     pub fn spill(
         &mut self,
         heap: HeapId,
@@ -114,8 +114,8 @@ impl WriteSet {
         keys: Option<TableRun>,
         locks_bytes: usize,
     ) -> bool {
-        let freed = self.heaps.get_mut(&heap).and_then(|writes| writes.spill(block, keys));
-        self.memory.shrink(freed.unwrap_or(0).saturating_sub(locks_bytes));
+        let freed = self.heaps.get_mut(&heap).and_then(|writes| writes.spill(block, keys, locks_bytes));
+        self.memory.shrink(freed.unwrap_or(0));
         freed.is_some()
     }
 

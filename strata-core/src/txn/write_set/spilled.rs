@@ -60,6 +60,8 @@ pub struct SpilledSegment {
     written_at: Positions,
     /// Slots whose rows have not been undone: those before this.
     kept: u32,
+    /// Memory that the locks of the kept rows' keys are counted with.
+    locks_bytes: usize,
 }
 
 impl SpilledSegment {
@@ -76,6 +78,14 @@ impl SpilledSegment {
     /// How many of its rows were written before `position` and not undone.
     pub fn rows_before(&self, position: u64) -> u32 {
         self.written_at.before(position).min(self.kept)
+    }
+
+    fn rollback_to(&mut self, position: u64) -> usize {
+        let kept = self.rows_before(position);
+        // As if each row had as many keys. A segment has 65,536 rows.
+        let locks_bytes = self.locks_bytes * kept as usize / self.kept.max(1) as usize;
+        self.kept = kept;
+        std::mem::replace(&mut self.locks_bytes, locks_bytes) - locks_bytes
     }
 
     /// Slots of rows that have been undone.
@@ -102,18 +112,19 @@ pub struct Spilled {
 }
 
 impl Spilled {
-    /// Adds a segment whose rows were written at these positions.
+    /// Adds a segment whose rows were written at these positions, and whose keys' locks take so much memory.
     pub(super) fn push(
         &mut self,
         first: u64,
         (block, image): (BlockId, Arc<ColumnImage>),
         positions: &[u64],
         keys: Option<TableRun>,
+        locks_bytes: usize,
     ) -> bool {
         let Some(written_at) = Positions::new(positions) else { return false };
         debug_assert!(first.is_multiple_of(SLOTS_PER_SEGMENT.into()));
         let kept = image.slots();
-        self.segments.push(SpilledSegment { first, block, image, written_at, kept });
+        self.segments.push(SpilledSegment { first, block, image, written_at, kept, locks_bytes });
         if let Some(keys) = keys {
             self.runs.push(keys);
             self.run_starts.push(first);
@@ -187,10 +198,11 @@ impl Spilled {
         Ok(())
     }
 
-    /// Undoes the rows written from `position` on.
-    pub(super) fn rollback_to(&mut self, position: u64) {
+    /// Undoes the rows written from `position` on; returns the memory of their keys' locks.
+    pub(super) fn rollback_to(&mut self, position: u64) -> usize {
+        let mut freed = 0;
         while let Some(last) = self.segments.last_mut() {
-            last.kept = last.rows_before(position);
+            freed += last.rollback_to(position);
             if last.kept > 0 {
                 break;
             }
@@ -201,6 +213,7 @@ impl Spilled {
         let kept = self.run_starts.partition_point(|start| *start < end);
         self.run_starts.truncate(kept);
         self.runs.drain(kept..).for_each(|run| run.discard());
+        freed
     }
 
     /// What the commit adopts.
