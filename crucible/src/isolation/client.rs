@@ -394,7 +394,8 @@ fn heap_rows(table: &TableView) -> Result<Vec<Vec<Datum>>> {
     let schema = &table.def().schema;
     let numbers: Vec<ColumnId> = schema.live().map(|column| column.id).take(3).collect();
     let mut rows = Vec::new();
-    for segment in table.segments()? {
+    let contents = table.contents()?;
+    for segment in contents.segments {
         let slots = table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64))?;
         for slots in slots.chunks(8_192) {
             let arrays = segment.read(schema, &numbers, &Selection::Slots(slots.to_vec()))?;
@@ -409,7 +410,7 @@ fn heap_rows(table: &TableView) -> Result<Vec<Vec<Datum>>> {
             }
         }
     }
-    for (row, _) in table.own_rows() {
+    for (row, _) in contents.own_rows {
         rows.push(stored(table, row)?);
     }
     Ok(rows)

@@ -65,13 +65,14 @@ pub(super) fn scan(view: &TableView, expected: &Table) -> Result<(), Stop> {
 /// All rows that a view shows.
 pub(super) fn rows(view: &TableView) -> Result<Vec<(RowId, Vec<Datum>)>, Stop> {
     let mut rows = Vec::new();
-    for segment in view.segments()? {
+    let contents = view.contents()?;
+    for segment in contents.segments {
         let slots = view.visible_slots(&segment, 0..segment.slots().next_multiple_of(64))?;
         let first = segment.segment().first_row();
         let values = columns(view, &segment, slots.clone())?;
         rows.extend(slots.iter().zip(values).map(|(slot, values)| (first.offset(u64::from(*slot)), values)));
     }
-    for (row, _) in view.own_rows() {
+    for (row, _) in contents.own_rows {
         rows.push((row, view.row(row)?.to_datums(&view.def().schema)?));
     }
     Ok(rows)

@@ -76,7 +76,8 @@ fn scan(table: &TableView) -> BTreeMap<RowId, Vec<Datum>> {
     let schema = &table.def().schema;
     let columns: Vec<ColumnId> = schema.columns.iter().map(|column| column.id).collect();
     let mut rows = BTreeMap::new();
-    for segment in table.segments().expect("reads") {
+    let contents = table.contents().expect("reads");
+    for segment in contents.segments {
         for start in (0..segment.slots()).step_by(SLOTS as usize) {
             let end = segment.slots().min(start + SLOTS);
             let slots = table.visible_slots(&segment, start..end).expect("reads");
@@ -94,8 +95,7 @@ fn scan(table: &TableView) -> BTreeMap<RowId, Vec<Datum>> {
             }
         }
     }
-    let own = table.own_rows();
-    for (row, _) in own {
+    for (row, _) in contents.own_rows {
         rows.insert(row, table.row(row).expect("own").to_datums(schema).expect("own"));
     }
     rows

@@ -54,23 +54,30 @@ impl Transaction {
         let made = def.index(id).ok_or_else(|| Error::Invalid("the index vanished".into()))?.clone();
         let cache = &self.shared().store.cache;
         let mut sorter = KeySorter::new(cache.clone(), def.clone(), made.clone())?;
-        for segment in view.segments()? {
+        let contents = view.contents()?;
+        for segment in contents.segments {
             add_segment(&view, &segment, &made, &mut sorter)?;
         }
         let files = sorter.finish()?;
         let part = BulkPart::new(self.shared().next_load(), def.heap, Vec::new(), files, true);
         self.add_load(part);
-        self.add_own_rows(&view, &def, &made)?;
+        self.add_own_rows(&view, &def, &made, &contents.own_rows)?;
         Ok(id)
     }
 
     /// Gives the transaction's own rows their keys in a new index.
-    fn add_own_rows(&self, view: &TableView, def: &Arc<TableDef>, index: &IndexDef) -> Result<()> {
+    fn add_own_rows(
+        &self,
+        view: &TableView,
+        def: &Arc<TableDef>,
+        index: &IndexDef,
+        rows: &[(RowId, Arc<[u8]>)],
+    ) -> Result<()> {
         let mut own = Vec::new();
-        for (row, _) in view.own_rows() {
-            let values = view.row(row)?.to_datums(&def.schema)?;
+        for (row, _) in rows {
+            let values = view.row(*row)?.to_datums(&def.schema)?;
             check_not_null(def, index, &values)?;
-            own.push((key_of(def, index, &values)?, row));
+            own.push((key_of(def, index, &values)?, *row));
         }
         if own.is_empty() {
             return Ok(());

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::heap::Horizon;
 use crate::ids::{IndexId, RowId};
 use crate::lsm::{RangeCursor, RunMerge};
+use crate::txn::HeapWrites;
 
 /// An iterator over the visible rows of a range of an index.
 pub struct IndexScan {
@@ -37,12 +38,17 @@ impl IndexScan {
         upper: Bound<Vec<u8>>,
         reverse: bool,
     ) -> Result<Self> {
-        let own = own_keys(&table, index, &lower, &upper, reverse);
-        let spilled = table.with_own(|own, _| {
-            let runs = own.spilled().runs();
-            let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
-            (!runs.is_empty()).then(|| RunMerge::range(runs, index, bounds.0, bounds.1, reverse))
-        });
+        // In one moment: rows in memory may be written out at any time.
+        let (own, spilled) = table
+            .with_own(|own, position| {
+                let keys = own_keys(own, position, index, (&lower, &upper), reverse);
+                let runs = own.spilled().runs();
+                let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+                let merge =
+                    (!runs.is_empty()).then(|| RunMerge::range(runs, index, bounds.0, bounds.1, reverse));
+                (keys, merge)
+            })
+            .unwrap_or_default();
         let below = table.heap().visible_end(table.view().snapshot().timestamp());
         let cursor = table.view().shared().store.tree.range(index, lower, upper, reverse, below);
         let mut scan = Self {
@@ -50,7 +56,7 @@ impl IndexScan {
             cursor,
             committed: None,
             own: own.into_iter().peekable(),
-            spilled: spilled.flatten(),
+            spilled,
             spilled_next: None,
             own_next: None,
             reverse,
@@ -153,11 +159,12 @@ impl Iterator for IndexScan {
     }
 }
 
+/// The visible own rows in memory, by key.
 fn own_keys(
-    table: &TableView,
+    own: &HeapWrites,
+    position: u64,
     index: IndexId,
-    lower: &Bound<Vec<u8>>,
-    upper: &Bound<Vec<u8>>,
+    (lower, upper): (&Bound<Vec<u8>>, &Bound<Vec<u8>>),
     reverse: bool,
 ) -> Vec<(Arc<[u8]>, RowId)> {
     let bound = |bound: &Bound<Vec<u8>>, open: Bound<(IndexId, Arc<[u8]>)>| match bound {
@@ -171,18 +178,12 @@ fn own_keys(
     if is_empty(&range) {
         return Vec::new();
     }
-    let rows = table.with_own(|own, position| {
-        let mut rows = Vec::new();
-        for (key, ordinals) in own.keys_in(range) {
-            let visible = ordinals
-                .iter()
-                .map(|ordinal| RowId::provisional(*ordinal))
-                .filter(|row| own.sees(*row, position));
-            rows.extend(visible.map(|row| (key.1.clone(), row)));
-        }
-        rows
-    });
-    let mut rows = rows.unwrap_or_default();
+    let mut rows = Vec::new();
+    for (key, ordinals) in own.keys_in(range) {
+        let visible = ordinals.iter().map(|ordinal| RowId::provisional(*ordinal));
+        let visible = visible.filter(|row| own.sees(*row, position));
+        rows.extend(visible.map(|row| (key.1.clone(), row)));
+    }
     if reverse {
         rows.reverse();
     }

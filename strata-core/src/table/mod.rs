@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `shared` | what all handles of one database share |
 //! | `view` | what a statement reads: snapshot, own writes, catalog |
+//! | `contents` | where a scan finds its rows |
 //! | `index_scan` | rows in key order |
 //! | `read_set` | what a SERIALIZABLE transaction has read |
 //! | `transaction` | writes, locks, DDL, commit |
@@ -15,6 +16,7 @@
 //! | `relocate` | moving rows out of nearly empty segments |
 
 mod bulk;
+mod contents;
 mod index_build;
 mod index_scan;
 mod key_sorter;
@@ -31,6 +33,7 @@ mod unique;
 mod view;
 
 pub use bulk::{BulkLoad, BulkSizes, BulkWriter, MIN_ROWS as MIN_BULK_ROWS, SealedLoad};
+pub use contents::TableContents;
 pub use index_scan::IndexScan;
 pub use keys::{MAX_KEY_BYTES, decode_index_key, encode_index_key, index_keys};
 pub use read_set::{ReadPredicate, RowFilter};

@@ -22,7 +22,7 @@ use crate::txn::{HeapWrites, Snapshot, WriteSet};
 pub struct ReadView {
     shared: Arc<Shared>,
     snapshot: Snapshot,
-    own: Option<OwnWrites>,
+    pub(super) own: Option<OwnWrites>,
     reads: Option<Arc<ReadSet>>,
     catalog: Arc<Catalog>,
     /// Whether the catalog is the transaction's own, which began from the newest there was.
@@ -152,12 +152,6 @@ impl TableView {
         committed + self.own_load_rows() + added - removed
     }
 
-    /// Whether the statement's own transaction has written to the table before it. Where not, there is neither an own row nor an own mark
-    /// on what [`segments`](Self::segments) gives.
-    pub fn has_own_writes(&self) -> bool {
-        self.own_load_rows() > 0 || self.with_own(HeapWrites::has_writes).unwrap_or(false)
-    }
-
     /// Whether the statement sees rows that its transaction has loaded in bulk: no index finds them before they commit.
     pub fn has_own_loads(&self) -> bool {
         self.own_load_rows() > 0
@@ -198,34 +192,6 @@ impl TableView {
             .sum()
     }
 
-    /// The committed segments in the snapshot's prefix, and those that the transaction has written itself. Rows of
-    /// them that the transaction itself has ended are the caller's to mask: [`own_marked`](Self::own_marked).
-    pub fn segments(&self) -> Result<Vec<SegmentView>> {
-        self.note(|| ReadPredicate::Table);
-        let mut segments = self.heap.segments(self.view.snapshot.timestamp());
-        if let Some(own) = &self.view.own {
-            let writes = own.writes.read();
-            for segment in writes.heap(self.def.heap).into_iter().flat_map(|own| own.spilled().segments()) {
-                let slots = segment.rows_before(own.position);
-                if slots > 0 {
-                    let (id, image) = (segment.first_row().segment(), segment.image().clone());
-                    segments.push(self.heap.unadopted_rows(id, image, slots));
-                }
-            }
-            let mut place = 0;
-            for load in writes.loads() {
-                if load.heap == self.def.heap && load.is_visible(own.position) {
-                    for (block, slots) in load.segments() {
-                        let segment = own_load_segment(place);
-                        segments.push(self.heap.unadopted_segment(segment, block.clone(), slots));
-                        place += 1;
-                    }
-                }
-            }
-        }
-        Ok(segments)
-    }
-
     /// The rows in `range`, committed or own, that the transaction itself has ended, ascending.
     pub fn own_marked(&self, range: Range<RowId>) -> Vec<RowId> {
         self.with_own(|own, position| own.marked_in(range, position).collect()).unwrap_or_default()
@@ -248,14 +214,6 @@ impl TableView {
             slots.retain(|slot| own.binary_search(&first.offset(u64::from(*slot))).is_err());
         }
         Ok(slots)
-    }
-
-    /// The rows of the transaction's own that the statement sees and that no segment has, in the order they were written.
-    pub fn own_rows(&self) -> Vec<(RowId, Arc<[u8]>)> {
-        self.with_own(|own, position| {
-            own.visible_rows(position).map(|(row, own)| (row, own.bytes.clone())).collect()
-        })
-        .unwrap_or_default()
     }
 
     /// Whether the statement sees the row.
@@ -345,9 +303,4 @@ impl TableView {
 enum OwnPlace {
     Memory(Arc<[u8]>),
     Block(Arc<ColumnImage>, u16),
-}
-
-/// Where the blocks of bulk loads that have not committed stand: above every committed segment.
-fn own_load_segment(place: u64) -> crate::ids::SegmentId {
-    RowId::provisional((1 << 62) | place << 16).segment()
 }

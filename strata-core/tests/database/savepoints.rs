@@ -62,7 +62,8 @@ fn row_at(table: &TableView, row: RowId) -> (i64, i64) {
 fn rows(table: &TableView) -> BTreeMap<i64, i64> {
     let mut found = Vec::new();
     let schema = &table.def().schema;
-    for segment in table.segments().expect("reads") {
+    let contents = table.contents().expect("reads");
+    for segment in contents.segments {
         let slots = table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64)).expect("reads");
         let selected = strata_core::heap::column::Selection::Slots(slots);
         let columns = segment.read(schema, &[ColumnId::new(0), ColumnId::new(1)], &selected).expect("reads");
@@ -75,7 +76,7 @@ fn rows(table: &TableView) -> BTreeMap<i64, i64> {
             found.push((value(0), value(1)));
         }
     }
-    found.extend(table.own_rows().iter().map(|(row, _)| row_at(table, *row)));
+    found.extend(contents.own_rows.iter().map(|(row, _)| row_at(table, *row)));
     let count = found.len();
     assert_eq!(count as u64, table.row_count(), "the count is exact");
     let found: BTreeMap<i64, i64> = found.into_iter().collect();

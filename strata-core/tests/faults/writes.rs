@@ -58,7 +58,11 @@ fn an_update_without_memory_does_nothing() {
         let updated = now(txn.update(&view, row, &crate::rig::row(20)));
         drop(held);
         let seen = txn.view().table(def(&db, "hot").id).expect("is there");
-        assert_eq!(seen.own_rows().len(), usize::from(updated.is_ok()), "{free} bytes free: {updated:?}");
+        assert_eq!(
+            seen.contents().expect("reads").own_rows.len(),
+            usize::from(updated.is_ok()),
+            "{free} bytes free: {updated:?}"
+        );
         assert_eq!(seen.is_visible(row).expect("reads"), updated.is_err(), "{free} bytes free: {updated:?}");
         refused += usize::from(updated.is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
@@ -13,7 +13,7 @@ use strata_core::heap::column::{ColumnBlock, Selection};
 use strata_core::heap::{Image, SegmentView};
 use strata_core::ids::{ColumnId, RowId};
 use strata_core::row::{Column, ColumnBuilder, RowView, Schema};
-use strata_core::table::TableView;
+use strata_core::table::{TableContents, TableView};
 
 use super::filters::{Conjunct, compile};
 use crate::pruning::{Pruner, ZoneColumn, Zones};
@@ -46,8 +46,9 @@ pub(crate) struct ScanSource {
     pub(crate) columns: Arc<[ColumnSource]>,
     pub(crate) cancel: CancelHandle,
     pub(crate) segments: Vec<SegmentView>,
+    /// Of the same moment.
+    own_rows: Vec<OwnRow>,
     has_own_writes: bool,
-    own_rows: OnceLock<Vec<OwnRow>>,
 }
 
 impl fmt::Debug for ScanSource {
@@ -72,9 +73,8 @@ impl ScanSource {
         columns: Arc<[ColumnSource]>,
         cancel: CancelHandle,
     ) -> Result<Self> {
-        let segments = table.segments().map_err(engine_error)?;
-        let has_own_writes = table.has_own_writes();
-        Ok(Self { table, schema, columns, cancel, segments, has_own_writes, own_rows: OnceLock::new() })
+        let TableContents { segments, own_rows, has_own_writes } = table.contents().map_err(engine_error)?;
+        Ok(Self { table, schema, columns, cancel, segments, own_rows, has_own_writes })
     }
 
     /// The table's columns.
@@ -100,12 +100,9 @@ impl ScanSource {
         self.has_own_writes
     }
 
-    /// The rows of the transaction's own that the statement sees.
+    /// The rows of the transaction's own that the statement sees and that no segment has.
     pub(crate) fn own_rows(&self) -> &[OwnRow] {
-        if !self.has_own_writes {
-            return &[];
-        }
-        self.own_rows.get_or_init(|| self.table.own_rows())
+        &self.own_rows
     }
 
     /// The segment's column block, if it is frozen.

@@ -109,7 +109,8 @@ impl Session {
     pub(crate) fn has_nulls(&mut self, table: TableId, column: ColumnId) -> SqlResult<bool> {
         let view = self.write_transaction("ALTER TABLE")?.view().table(table)?;
         let schema = &view.def().schema;
-        for segment in view.segments()? {
+        let contents = view.contents()?;
+        for segment in contents.segments {
             let mut start = 0;
             while start < segment.slots() {
                 let end = segment.slots().min(start + 8_192);
@@ -121,7 +122,7 @@ impl Session {
                 }
             }
         }
-        for (row, _) in view.own_rows() {
+        for (row, _) in contents.own_rows {
             if view.row(row)?.datum(schema, column)? == Datum::Null {
                 return Ok(true);
             }

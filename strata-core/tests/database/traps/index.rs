@@ -85,11 +85,12 @@ fn first_hit_wins_backfill() {
 /// Fails unless each index that is whole finds what a scan does; says which are.
 fn whole_indexes(view: &TableView) -> Vec<IndexId> {
     let mut seen = Vec::new();
-    for segment in view.segments().expect("reads") {
+    let contents = view.contents().expect("reads");
+    for segment in contents.segments {
         let slots = view.visible_slots(&segment, 0..segment.slots().next_multiple_of(64)).expect("reads");
         seen.extend(slots.iter().map(|slot| segment.segment().first_row().offset(u64::from(*slot))));
     }
-    seen.extend(view.own_rows().iter().map(|(row, _)| *row));
+    seen.extend(contents.own_rows.iter().map(|(row, _)| *row));
     seen.sort_unstable();
     let indexes = view.def().indexes.iter().map(|index| index.id);
     let whole: Vec<IndexId> = indexes.filter(|index| view.index_is_whole(*index)).collect();
