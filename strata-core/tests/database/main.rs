@@ -13,6 +13,7 @@ mod serializable;
 mod small_memory;
 mod spilled;
 mod spilled_indexes;
+mod spilled_random;
 mod spilled_views;
 mod transactions;
 mod traps;
