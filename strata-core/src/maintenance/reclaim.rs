@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 
 use super::unnamed::Unnamed;
 use super::{Maintainer, Step};
+use crate::catalog::TableDef;
 use crate::catalog::system::SystemTable;
 use crate::error::{Error, Result};
 use crate::heap::{Heap, Horizon, SegmentChange, SegmentStatus};
-use crate::ids::{HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId};
+use crate::ids::{ColumnId, HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId};
 use crate::manifest::Edit;
-use crate::row::Schema;
+use crate::row::{Column, Schema};
 use crate::table::relocate;
 
 /// What to do with a segment.
@@ -83,7 +84,7 @@ impl Maintainer {
             return Ok(Some(Step::Reclaim));
         }
         let horizon = self.shared.store.snapshots.horizon();
-        let tables = self.tables();
+        let tables = self.tables(&horizon);
         for heap in self.shared.store.heaps.all() {
             let Some((table, schema)) = tables.get(&heap.id()) else { continue };
             let statuses = heap.segment_statuses(&horizon);
@@ -166,11 +167,27 @@ impl Maintainer {
         if is_pending { self.flush() } else { Ok(()) }
     }
 
-    /// The schema of each heap, and the table that it is of unless that is one of the catalog's own.
-    fn tables(&self) -> HashMap<HeapId, (Option<TableId>, Schema)> {
-        let catalog = self.shared.catalog.latest();
+    /// The schema of each heap, and the table that it is of unless that is one of the catalog's own. A column that some snapshot, or
+    /// whoever comes before the newest commits are published, still sees is there.
+    fn tables(&self, horizon: &Horizon) -> HashMap<HeapId, (Option<TableId>, Schema)> {
+        let mut catalogs = self.visible_catalogs(horizon);
+        let Some(catalog) = catalogs.pop() else { return HashMap::new() };
+        let seen = |table: &TableDef, id: ColumnId| {
+            let mut older = catalogs.iter().filter_map(|older| older.table(table.id).ok());
+            older.any(|older| {
+                older.heap == table.heap && older.schema.column(id).is_some_and(|column| !column.dropped)
+            })
+        };
+        let schema = |table: &TableDef| {
+            let columns = table.schema.columns.iter().cloned();
+            let columns = columns.map(|column| match column.dropped && seen(table, column.id) {
+                true => Column { dropped: false, ..column },
+                false => column,
+            });
+            Schema::new(table.schema.version, columns.collect())
+        };
         let system = SystemTable::ALL.iter().map(|table| (table.heap(), (None, table.schema().clone())));
-        let tables = catalog.tables().map(|table| (table.heap, (Some(table.id), table.schema.clone())));
+        let tables = catalog.tables().map(|table| (table.heap, (Some(table.id), schema(table))));
         tables.chain(system).collect()
     }
 
