@@ -141,6 +141,9 @@ async fn create_index(
     let error = match open.txn.create_index(def.id, index).await {
         Ok(_) => return Ok(Some(name)),
         Err(error @ (Error::DuplicateKey { .. } | Error::NotNull { .. })) => error,
+        Err(error @ Error::Unsupported(_)) => {
+            return Err(wrong(format!("index {name} is not made: {error}")));
+        }
         Err(error) => return Err(error.into()),
     };
     // The statement is undone; whether it had to be refused is for the newest rows to say.

@@ -211,14 +211,21 @@ impl SealedLoad {
     /// Makes the rows part of the transaction that the load was begun by. Returns how many there are.
     ///
     /// # Errors
-    /// `Invalid` for another transaction, and where that has written since, or went back to a savepoint; `DuplicateKey`
-    /// and `Deadlock`, as [`Transaction::insert`].
+    /// `Invalid` for another transaction, and where that has written since, went back to a savepoint, or gave the table another
+    /// index or another heap; `DuplicateKey` and `Deadlock`, as [`Transaction::insert`].
     pub async fn adopt(mut self, transaction: &Transaction) -> Result<u64> {
         if transaction.id() != self.transaction {
             return Err(Error::Invalid("a bulk load belongs to another transaction".into()));
         }
         if transaction.timeline.returns() != self.returns {
             return Err(Error::Invalid("the transaction went back to a savepoint during a bulk load".into()));
+        }
+        // Its rows would miss in an index that was made since, and go to a heap that the table no longer has.
+        let catalog = transaction.newest_catalog();
+        let newest = catalog.table(self.table.id)?;
+        let indexes = |table: &TableDef| table.indexes.iter().map(|index| index.id).collect::<Vec<_>>();
+        if newest.heap != self.table.heap || indexes(newest) != indexes(&self.table) {
+            return Err(Error::Invalid("the table was changed during a bulk load".into()));
         }
         match &mut self.form {
             Sealed::Rows(batches) => {

@@ -10,7 +10,7 @@ use super::read_set::ReadPredicate;
 use super::view::{OwnWrites, TableView};
 use crate::error::Result;
 use crate::heap::SegmentView;
-use crate::ids::{RowId, SegmentId};
+use crate::ids::{LoadId, RowId, SegmentId};
 
 /// Where the rows are that a statement sees in a table. See the module.
 pub struct TableContents {
@@ -24,16 +24,26 @@ pub struct TableContents {
     pub has_own_writes: bool,
 }
 
+/// The same, by where the rows have come from.
+pub(super) struct TableParts {
+    pub committed: Vec<SegmentView>,
+    /// Of own rows that were written out.
+    pub spilled: Vec<SegmentView>,
+    /// Of each of the transaction's bulk loads that have rows.
+    pub loaded: Vec<(LoadId, Vec<SegmentView>)>,
+    pub in_memory: Vec<(RowId, Arc<[u8]>)>,
+    pub has_own_writes: bool,
+}
+
 impl TableView {
     /// Where the rows are that the statement sees.
     pub fn contents(&self) -> Result<TableContents> {
         self.note(|| ReadPredicate::Table);
-        let segments = self.heap().segments(self.view().snapshot().timestamp());
-        let mut contents = TableContents { segments, own_rows: Vec::new(), has_own_writes: false };
-        if let Some(own) = &self.view().own {
-            self.add_own(own, &mut contents);
-        }
-        Ok(contents)
+        let parts = self.parts();
+        let mut segments = parts.committed;
+        segments.extend(parts.spilled);
+        segments.extend(parts.loaded.into_iter().flat_map(|(_, segments)| segments));
+        Ok(TableContents { segments, own_rows: parts.in_memory, has_own_writes: parts.has_own_writes })
     }
 
     /// The segments alone, for who knows that there are no own rows beside them.
@@ -41,7 +51,21 @@ impl TableView {
         self.contents().map(|contents| contents.segments)
     }
 
-    fn add_own(&self, own: &OwnWrites, contents: &mut TableContents) {
+    pub(super) fn parts(&self) -> TableParts {
+        let mut parts = TableParts {
+            committed: self.heap().segments(self.view().snapshot().timestamp()),
+            spilled: Vec::new(),
+            loaded: Vec::new(),
+            in_memory: Vec::new(),
+            has_own_writes: false,
+        };
+        if let Some(own) = &self.view().own {
+            self.add_own(own, &mut parts);
+        }
+        parts
+    }
+
+    fn add_own(&self, own: &OwnWrites, parts: &mut TableParts) {
         let (heap, position) = (self.heap(), own.position);
         let writes = own.writes.read();
         if let Some(own) = writes.heap(heap.id()) {
@@ -49,19 +73,24 @@ impl TableView {
                 let slots = segment.rows_before(position);
                 if slots > 0 {
                     let (id, image) = (segment.first_row().segment(), segment.image().clone());
-                    contents.segments.push(heap.unadopted_rows(id, image, slots));
+                    parts.spilled.push(heap.unadopted_rows(id, image, slots));
                 }
             }
             let rows = own.visible_rows(position).map(|(row, own)| (row, own.bytes.clone()));
-            contents.own_rows.extend(rows);
-            contents.has_own_writes = own.has_writes(position);
+            parts.in_memory.extend(rows);
+            parts.has_own_writes = own.has_writes(position);
         }
         let loads = writes.loads().iter();
-        let loads = loads.filter(|load| load.heap == heap.id() && load.is_visible(position));
-        for (place, (block, slots)) in (0..).zip(loads.flat_map(|load| load.segments())) {
-            let segment = own_load_segment(place);
-            contents.segments.push(heap.unadopted_segment(segment, block.clone(), slots));
-            contents.has_own_writes = true;
+        let mut places = 0..;
+        for load in loads.filter(|load| load.heap == heap.id() && load.is_visible(position)) {
+            let segments = load.segments().zip(&mut places).map(|((block, slots), place)| {
+                heap.unadopted_segment(own_load_segment(place), block.clone(), slots)
+            });
+            let segments: Vec<_> = segments.collect();
+            if !segments.is_empty() {
+                parts.loaded.push((load.load, segments));
+                parts.has_own_writes = true;
+            }
         }
     }
 }

@@ -4,18 +4,35 @@
 //! come later find the index in the catalog (TRAPS: DDL against DML). The index id is new, so its files cannot
 //! stand above newer entries of the same key (rule 3). Rows that had ended by then have no entry, so the index serves no snapshot
 //! older than its commit: see [`TableView::index_is_whole`].
+//!
+//! What the transaction itself has written before has no RowIds yet that such files could name. So the keys go where those of an index
+//! are that was there before the rows, and are undone by their position:
+//!
+//! | rows | keys |
+//! |---|---|
+//! | committed | files with RowIds, a load without rows ([`BulkPart::absolute`]) |
+//! | loaded in bulk | files with the load's ordinals, which the load takes up |
+//! | own ones that were written out | a run with their ordinals ([`Spilled`](crate::txn::Spilled)) |
+//! | own ones in memory | the write set |
+//!
+//! A unique index is checked within each of them as its keys are sorted, and between them in one pass at the end. What comes later is
+//! checked as it is for every index: an INSERT, or a load, looks into all of these places.
 
 use std::sync::Arc;
 
 use super::key_sorter::KeySorter;
-use super::keys::key_has_null;
 use super::segment_keys::{BATCH_ROWS, for_each_key};
 use super::transaction::{Transaction, key_of};
+use super::unique::build::check_apart;
 use super::view::TableView;
+use crate::block::ReleaseBlock;
 use crate::catalog::change::NewIndex;
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::{Error, Result};
-use crate::ids::{IndexId, RowId, TableId};
+use crate::heap::SegmentView;
+use crate::ids::{IndexId, RowId, SegmentId, TableId};
+use crate::lsm::TableRun;
+use crate::manifest::SsTableMeta;
 use crate::row::Datum;
 use crate::txn::{BulkPart, TableLockMode};
 
@@ -24,21 +41,9 @@ impl Transaction {
     ///
     /// # Errors
     /// `DuplicateKey` where a unique index meets a key twice, `NotNull` where a primary key meets NULL, and those of
-    /// [`Catalog::create_index`](crate::catalog::Catalog::create_index). There is no such index then. `Unsupported` after a
-    /// bulk load of the table in the same transaction: its rows have no RowIds yet that index files could name.
+    /// [`Catalog::create_index`](crate::catalog::Catalog::create_index). There is no such index then.
     pub async fn create_index(&mut self, table: TableId, index: NewIndex) -> Result<IndexId> {
         self.lock_table(table, TableLockMode::Share).await?;
-        let heap = self.newest_catalog().table(table)?.heap;
-        let is_written = {
-            let writes = self.writes().read();
-            writes.loads().iter().any(|load| load.heap == heap && load.rows > 0)
-                || writes.heap(heap).is_some_and(|own| !own.spilled().segments().is_empty())
-        };
-        if is_written {
-            let message = "an index cannot be made in the transaction that has loaded rows of the table in bulk; \
-                           commit the rows first, or make the index before them";
-            return Err(Error::Unsupported(message.into()));
-        }
         let before = self.savepoint();
         let built = self.build_index(table, index).await;
         if built.is_err() {
@@ -53,67 +58,74 @@ impl Transaction {
         let def = view.def().clone();
         let made = def.index(id).ok_or_else(|| Error::Invalid("the index vanished".into()))?.clone();
         let cache = &self.shared().store.cache;
-        let mut sorter = KeySorter::new(cache.clone(), def.clone(), made.clone())?;
-        let contents = view.contents()?;
-        for segment in contents.segments {
-            add_segment(&view, &segment, &made, &mut sorter)?;
-        }
-        let files = sorter.finish()?;
+        let rows = view.parts();
+        let committed = rows.committed.into_iter();
+        let files =
+            self.sort_keys(&view, &made, committed.map(|segment| (segment.segment().first_row(), segment)))?;
         let part = BulkPart::new(self.shared().next_load(), def.heap, Vec::new(), files, true);
         self.add_load(part);
-        self.add_own_rows(&view, &def, &made, &contents.own_rows)?;
+        for (load, segments) in rows.loaded {
+            let places = (0..).map(|place| RowId::from_parts(SegmentId::new(place), 0));
+            let files = self.sort_keys(&view, &made, places.zip(segments))?;
+            self.writes().write().grow_load(load, files, cache);
+        }
+        let spilled = rows.spilled.into_iter();
+        let ordinal = |segment: &SegmentView| segment.segment().first_row().provisional_ordinal();
+        let spilled = spilled.map(|segment| (RowId::new(ordinal(&segment)), segment));
+        let files = self.sort_keys(&view, &made, spilled)?;
+        let run = TableRun::open(cache, &files)
+            .inspect_err(|_| files.iter().for_each(|file| cache.release(file.block)))?;
+        if !files.is_empty() {
+            self.writes().write().add_spilled_keys(def.heap, run);
+        }
+        let in_memory = self.add_own_rows(&view, &def, &made, &rows.in_memory)?;
+        if made.unique {
+            let mut sorted = vec![files];
+            let writes = self.writes().read();
+            let loads = writes.loads().iter().filter(|load| load.heap == def.heap);
+            sorted.extend(loads.map(|load| load.tables_of(id)));
+            drop(writes);
+            check_apart(cache, &def, &made, sorted, in_memory)?;
+        }
         Ok(id)
     }
 
-    /// Gives the transaction's own rows their keys in a new index.
+    /// Files of the keys of the visible rows of some segments, each with what its rows count from in the files.
+    fn sort_keys(
+        &self,
+        view: &TableView,
+        index: &IndexDef,
+        segments: impl Iterator<Item = (RowId, SegmentView)>,
+    ) -> Result<Vec<SsTableMeta>> {
+        let cache = self.shared().store.cache.clone();
+        let mut sorter = KeySorter::new(cache, view.def().clone(), index.clone())?;
+        for (first, segment) in segments {
+            add_segment(view, &segment, first, index, &mut sorter)?;
+        }
+        sorter.finish()
+    }
+
+    /// Gives the transaction's own rows in memory their keys in a new index; returns those, ascending.
     fn add_own_rows(
         &self,
         view: &TableView,
         def: &Arc<TableDef>,
         index: &IndexDef,
         rows: &[(RowId, Arc<[u8]>)],
-    ) -> Result<()> {
+    ) -> Result<Vec<Arc<[u8]>>> {
         let mut own = Vec::new();
         for (row, _) in rows {
             let values = view.row(*row)?.to_datums(&def.schema)?;
             check_not_null(def, index, &values)?;
-            own.push((key_of(def, index, &values)?, *row));
-        }
-        if own.is_empty() {
-            return Ok(());
-        }
-        if index.unique {
-            self.check_own_unique(def, index, &mut own)?;
+            own.push((Arc::<[u8]>::from(key_of(def, index, &values)?), *row));
         }
         let mut writes = self.writes().write();
-        for (key, row) in own {
-            writes.add_key(def.heap, row, (index.id, key.into()))?;
+        for (key, row) in &own {
+            writes.add_key(def.heap, *row, (index.id, key.clone()))?;
         }
-        Ok(())
-    }
-
-    fn check_own_unique(&self, def: &TableDef, index: &IndexDef, own: &mut [(Vec<u8>, RowId)]) -> Result<()> {
-        own.sort();
-        let duplicate =
-            |key: &[u8]| Error::DuplicateKey { table: def.id, index: index.id, key: key.to_vec() };
-        for pair in own.windows(2) {
-            if pair[0].0 == pair[1].0 && !key_has_null(def, index, &pair[0].0)? {
-                return Err(duplicate(&pair[0].0));
-            }
-        }
-        let writes = self.writes().read();
-        let files: Vec<_> = writes.loads().iter().map(|load| load.tables_of(index.id)).collect();
-        let mut merge = crate::lsm::TableMerge::open(&self.shared().store.cache, &files)?;
-        let mut own = own.iter().peekable();
-        while let Some((key, _)) = merge.next()? {
-            while own.peek().is_some_and(|(own, _)| own.as_slice() < key) {
-                own.next();
-            }
-            if own.peek().is_some_and(|(own, _)| own == key) && !key_has_null(def, index, key)? {
-                return Err(duplicate(key));
-            }
-        }
-        Ok(())
+        let mut keys: Vec<_> = own.into_iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        Ok(keys)
     }
 }
 
@@ -130,11 +142,13 @@ fn check_not_null(def: &TableDef, index: &IndexDef, values: &[Datum]) -> Result<
 
 fn add_segment(
     view: &TableView,
-    segment: &crate::heap::SegmentView,
+    segment: &SegmentView,
+    first: RowId,
     index: &IndexDef,
     sorter: &mut KeySorter,
 ) -> Result<()> {
     let def = view.def();
+    let seen_first = segment.segment().first_row().get();
     let mut start = 0;
     while start < segment.slots() {
         let end = segment.slots().min(start + BATCH_ROWS);
@@ -142,7 +156,7 @@ fn add_segment(
         start = end;
         for_each_key(def, index, segment, &slots, |values, key, row| {
             check_not_null(def, index, values)?;
-            sorter.add(key, row)
+            sorter.add(key, first.offset(row.get() - seen_first))
         })?;
     }
     Ok(())

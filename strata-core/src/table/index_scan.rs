@@ -7,7 +7,7 @@ use super::view::TableView;
 use crate::error::Result;
 use crate::heap::Horizon;
 use crate::ids::{IndexId, RowId};
-use crate::lsm::{RangeCursor, RunMerge};
+use crate::lsm::{RangeCursor, RunMerge, TableRun};
 use crate::txn::HeapWrites;
 
 /// An iterator over the visible rows of a range of an index.
@@ -42,10 +42,10 @@ impl IndexScan {
         let (own, spilled) = table
             .with_own(|own, position| {
                 let keys = own_keys(own, position, index, (&lower, &upper), reverse);
-                let runs = own.spilled().runs();
+                let runs: Vec<TableRun> = own.spilled().all_runs().cloned().collect();
                 let bounds = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
                 let merge =
-                    (!runs.is_empty()).then(|| RunMerge::range(runs, index, bounds.0, bounds.1, reverse));
+                    (!runs.is_empty()).then(|| RunMerge::range(&runs, index, bounds.0, bounds.1, reverse));
                 (keys, merge)
             })
             .unwrap_or_default();

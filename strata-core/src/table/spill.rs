@@ -1,15 +1,14 @@
 //! Writing a transaction's own rows out, so that it may write more of them than memory holds.
 //!
 //! Before each row the table's rows in memory are counted. Once they fill a segment, or take a share of the pool, they are encoded into a
-//! column block, as a bulk load's are, and their keys are written as a sorted run. The block has the columns that the rows were written with,
+//! column block, as a bulk load's are, and their keys are written as a sorted run; those of indexes that are newer than the rows as runs of their own. The block has the columns that the rows were written with,
 //! dropped ones too: going back to a savepoint may bring those back, and give the number of one that was added to another. So rows with a
 //! further column begin another block. Sixteen runs are united into one, so that a key
 //! is looked up in few. When the transaction commits, the runs become the index files that the commit adopts: without the entries of
 //! rows that have ended again, or were undone, whose keys may stand on other rows of lower RowIds (rule 3).
 //!
-//! Going back to a savepoint may undo an index, whose keys stay in the runs of rows that are left. The number of the index may be given
-//! again: to one of another table, so the commit leaves out the keys of indexes that the table does not have; and not to one of this
-//! table, since no index is made over rows that were written out ([`Transaction::create_index`]).
+//! Going back to a savepoint may undo an index whose rows are left, and its number may be given again. The keys of such rows are in runs of
+//! their own, which are undone with it; and the commit leaves out the keys of indexes that the table does not have.
 
 use super::shared::Shared;
 use super::transaction::Transaction;
@@ -21,7 +20,7 @@ use crate::ids::{HeapId, IndexId, RowId, SLOTS_PER_SEGMENT};
 use crate::lsm::{RunMerge, SsTableWriter, TableOptions, TableRun};
 use crate::manifest::SsTableMeta;
 use crate::row::{ColumnBuilder, RowView};
-use crate::txn::{BulkPart, HeapWrites, OwnRow, WriteSet};
+use crate::txn::{BulkPart, HeapWrites, OwnRow, SpilledKeys, WriteSet};
 
 /// Runs of about one size that are united.
 const UNITED_RUNS: usize = 16;
@@ -68,7 +67,7 @@ impl Transaction {
         let locks_bytes = unique_keys(table, own) * KEY_LOCK_BYTES;
         if !writes.spill(table.heap, (block, image.clone()), keys.clone(), locks_bytes) {
             image.discard();
-            keys.iter().for_each(TableRun::discard);
+            keys.discard();
         }
         unite_runs(shared, writes, table.heap)
     }
@@ -125,18 +124,47 @@ fn writer(shared: &Shared) -> SsTableWriter {
     SsTableWriter::new(cache.store().clone(), cache.pool().clone(), TableOptions::default())
 }
 
-/// The keys of the rows in memory as a run; `None` where they have none.
-fn write_keys(shared: &Shared, own: &HeapWrites) -> Result<Option<TableRun>> {
-    let mut writer = writer(shared);
-    let mut any = false;
+/// The keys of the rows in memory as runs.
+fn write_keys(shared: &Shared, own: &HeapWrites) -> Result<SpilledKeys> {
+    let mut keys = SpilledKeys::default();
+    write_keys_to(shared, own, &mut keys).inspect_err(|_| keys.discard())?;
+    Ok(keys)
+}
+
+fn write_keys_to(shared: &Shared, own: &HeapWrites, keys: &mut SpilledKeys) -> Result<()> {
+    let later = own.later_indexes();
+    let mut run = None;
+    let mut of_older = None;
+    let mut building = None;
     for ((index, key), ordinals) in own.keys_in_memory() {
+        if building != Some(*index) {
+            building = Some(*index);
+            finish_later(shared, &mut of_older, keys)?;
+        }
+        let older = later.get(index);
         // A key's rows stand newest first.
         for ordinal in ordinals.iter().rev() {
+            let writer = match older.filter(|older| *ordinal < older.end) {
+                None => run.get_or_insert_with(|| writer(shared)),
+                Some(older) => &mut of_older.get_or_insert_with(|| (older.made_at, writer(shared))).1,
+            };
             writer.add(*index, key, RowId::new(*ordinal))?;
-            any = true;
         }
     }
-    if any { finish_run(shared, writer).map(Some) } else { Ok(None) }
+    finish_later(shared, &mut of_older, keys)?;
+    keys.run = run.map(|writer| finish_run(shared, writer)).transpose()?;
+    Ok(())
+}
+
+fn finish_later(
+    shared: &Shared,
+    building: &mut Option<(u64, SsTableWriter)>,
+    keys: &mut SpilledKeys,
+) -> Result<()> {
+    if let Some((made_at, writer)) = building.take() {
+        keys.later.push((made_at, finish_run(shared, writer)?));
+    }
+    Ok(())
 }
 
 fn finish_run(shared: &Shared, writer: SsTableWriter) -> Result<TableRun> {
@@ -174,7 +202,8 @@ fn final_tables(
     has_index: impl Fn(IndexId) -> bool,
 ) -> Result<Vec<SsTableMeta>> {
     let spilled = own.spilled();
-    let mut merge = RunMerge::whole(spilled.runs());
+    let runs: Vec<TableRun> = spilled.all_runs().cloned().collect();
+    let mut merge = RunMerge::whole(&runs);
     let mut tables = Tables { shared, written: Vec::new() };
     let mut building: Option<(IndexId, SsTableWriter)> = None;
     while let Some((index, key, row)) = merge.next()? {

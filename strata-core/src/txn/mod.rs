@@ -21,4 +21,4 @@ pub use publish::Publisher;
 pub use snapshot::{Snapshot, SnapshotRegistry};
 pub use store::{CommitSection, Loads, OnApply, PendingLoad, Precondition, Replay, Store, StoreParts};
 pub use ticket::{CommitTicket, block_on};
-pub use write_set::{BulkPart, HeapWrites, OwnRow, RowKey, Spilled, SpilledSegment, WriteSet};
+pub use write_set::{BulkPart, HeapWrites, OwnRow, RowKey, Spilled, SpilledKeys, SpilledSegment, WriteSet};

@@ -8,6 +8,7 @@ mod hooked;
 mod loads;
 mod loads_and_maintenance;
 mod moves;
+mod own_index;
 mod savepoints;
 mod serializable;
 mod small_memory;

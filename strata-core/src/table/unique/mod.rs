@@ -33,6 +33,7 @@
 //! | own earlier rows and loads | looked up with step 2 |
 //! | own later rows | an INSERT looks into the files of its transaction's loads. One that replaces a committed row with the same key does not: so the commit looks up all own rows in own loads |
 //! | CREATE INDEX, ALTER TABLE, TRUNCATE | table locks exclude them, both ways |
+//! | own CREATE INDEX | one made before is looked up with step 2, in the files that it has of committed rows; one made after gives the load files, which [`build`] compares with the rest |
 //!
 //! Between the two commits, a row writer's statements may see the load's row beside its own one of the same key. It cannot
 //! commit both: own rows are checked against each other, too, once the count has changed.
@@ -49,6 +50,7 @@
 //! committed during the one before; where others commit faster than that ends, it takes a *turn* (`txn/store.rs`).
 //! **No deadlock:** a check waits for no lock of the lock manager, and a doubt waits there, where cycles are found.
 
+pub(super) mod build;
 pub(super) mod commit;
 pub(super) mod seal;
 

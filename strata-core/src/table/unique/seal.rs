@@ -4,6 +4,7 @@ use std::ops::Bound::Included;
 use std::sync::Arc;
 
 use super::{DOUBT_BYTES, Doubt, duplicate};
+use crate::cache::PageCache;
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::Result;
 use crate::heap::Heap;
@@ -86,30 +87,37 @@ impl<'a> SealCheck<'a> {
                 }
             }
         }
-        self.look_up_in_loads(index, files)
+        self.look_up_in_loads(index, files)?;
+        self.look_up_in_builds(index, files)
     }
 
     /// The transaction's earlier loads, side by side with this one: in one merge, entries that agree in the ordinal, too,
     /// would be one.
     fn look_up_in_loads(&self, index: &IndexDef, files: &[SsTableMeta]) -> Result<()> {
-        let earlier = self.writes.loads().iter().filter(|load| load.heap == self.table.heap);
-        let earlier: Vec<Vec<_>> = earlier.map(|load| load.tables_of(index.id)).collect();
-        if earlier.is_empty() {
-            return Ok(());
-        }
-        let cache = &self.shared.store.cache;
-        let mut earlier = TableMerge::open(cache, &earlier)?;
-        let mut new = TableMerge::open(cache, &[files.to_vec()])?;
-        let mut held = earlier.next()?;
-        while let Some((key, _)) = new.next()? {
-            while held.is_some_and(|(held, _)| held < key) {
-                held = earlier.next()?;
+        let earlier = self.earlier_files(index, false);
+        for_each_common_key(&self.shared.store.cache, &earlier, files, |key, _| {
+            match key_has_null(self.table, index, key)? {
+                true => Ok(()),
+                false => Err(duplicate(self.table, index.id, key)),
             }
-            if held.is_some_and(|(held, _)| held == key) && !key_has_null(self.table, index, key)? {
-                return Err(duplicate(self.table, index.id, key));
-            }
-        }
-        Ok(())
+        })
+    }
+
+    /// The committed rows that the transaction has made the index over.
+    fn look_up_in_builds(&mut self, index: &IndexDef, files: &[SsTableMeta]) -> Result<()> {
+        let built = self.earlier_files(index, true);
+        let cache = self.shared.store.cache.clone();
+        for_each_common_key(&cache, &built, files, |key, row| match key_has_null(self.table, index, key)? {
+            true => Ok(()),
+            false => self.found(index.id, key, row),
+        })
+    }
+
+    /// The files that the transaction's earlier loads, or its builds, have of an index.
+    fn earlier_files(&self, index: &IndexDef, absolute: bool) -> Vec<Vec<SsTableMeta>> {
+        let loads = self.writes.loads().iter().filter(|load| load.heap == self.table.heap);
+        let loads = loads.filter(|load| load.absolute == absolute).map(|load| load.tables_of(index.id));
+        loads.filter(|files| !files.is_empty()).collect()
     }
 
     /// A committed row has a key of the load.
@@ -130,6 +138,30 @@ impl<'a> SealCheck<'a> {
         // that was, is above the end.
         if self.heap.mark(row)?.is_none() { Err(duplicate(self.table, index, key)) } else { Ok(()) }
     }
+}
+
+/// Calls `visit` with the keys of `new` that some of `earlier` have, and the newest row that has it there.
+fn for_each_common_key(
+    cache: &Arc<PageCache>,
+    earlier: &[Vec<SsTableMeta>],
+    new: &[SsTableMeta],
+    mut visit: impl FnMut(&[u8], RowId) -> Result<()>,
+) -> Result<()> {
+    if earlier.is_empty() {
+        return Ok(());
+    }
+    let mut earlier = TableMerge::open(cache, earlier)?;
+    let mut new = TableMerge::open(cache, &[new.to_vec()])?;
+    let mut held = earlier.next()?;
+    while let Some((key, _)) = new.next()? {
+        while held.is_some_and(|(held, _)| held < key) {
+            held = earlier.next()?;
+        }
+        if let Some((_, row)) = held.filter(|(held, _)| *held == key) {
+            visit(key, row)?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the fate of each doubtful row is known, and what the check has met is published: the next statement sees

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::RowKey;
 use super::endings::{Ending, Endings};
-use super::spilled::{Spilled, SpilledSegment};
+use super::spilled::{Spilled, SpilledKeys, SpilledSegment};
 use crate::error::Result;
 use crate::heap::{ColumnImage, DENSE_MARKS, DenseMarks};
-use crate::ids::{BlockId, RowId, SLOTS_PER_SEGMENT, SegmentId};
-use crate::lsm::TableRun;
+use crate::ids::{BlockId, IndexId, RowId, SLOTS_PER_SEGMENT, SegmentId};
 
 /// A row that the transaction wrote.
 #[derive(Clone, Debug)]
@@ -61,8 +60,25 @@ pub struct HeapWrites {
     /// Rows that the transaction itself moves.
     moving: BTreeSet<RowId>,
     keys: BTreeMap<RowKey, Vec<u64>>,
-    /// Own rows that got one more key, with the positions of that.
-    keys_added: Vec<(u64, u64)>,
+    /// Keys that rows in memory got in indexes that were made after them.
+    keys_added: Vec<AddedKey>,
+}
+
+/// A key that a row in memory got later.
+#[derive(Clone, Copy, Debug)]
+struct AddedKey {
+    written_at: u64,
+    ordinal: u64,
+    index: IndexId,
+}
+
+/// Which rows in memory are older than an index.
+#[derive(Clone, Copy, Debug)]
+pub struct OlderRows {
+    /// When the index was made.
+    pub made_at: u64,
+    /// Their ordinals are below this.
+    pub end: u64,
 }
 
 /// Memory that a row costs here beside its bytes, about.
@@ -70,7 +86,7 @@ const ROW_OVERHEAD_BYTES: usize = 96;
 const KEY_OVERHEAD_BYTES: usize = 96;
 /// Memory that a mark on a row that is moved costs beside.
 const MOVED_BYTES: usize = 96;
-const CHANGE_BYTES: usize = 16;
+const CHANGE_BYTES: usize = size_of::<AddedKey>();
 
 /// Memory that a row costs.
 pub(super) fn row_cost(bytes: &[u8], keys: &[RowKey]) -> usize {
@@ -102,9 +118,10 @@ impl HeapWrites {
         let place = self.place_of(ordinal);
         if let Some(own) = place.and_then(|place| self.rows.get_mut(place)) {
             self.rows_bytes += added_key_cost(&key);
+            let index = key.0;
             own.keys.push(key.clone());
             self.keys.entry(key).or_default().push(ordinal);
-            self.keys_added.push((written_at, ordinal));
+            self.keys_added.push(AddedKey { written_at, ordinal, index });
         }
     }
 
@@ -146,7 +163,9 @@ impl HeapWrites {
         self.moved.retain(|_, row| self.marks.get(*row).is_some());
         self.moving.retain(|row| self.marks.get(*row).is_some());
         freed += (special - self.moved.len() - self.moving.len()) * MOVED_BYTES;
-        while let Some((_, ordinal)) = self.keys_added.pop_if(|(at, _)| *at >= position) {
+        while let Some(AddedKey { ordinal, .. }) =
+            self.keys_added.pop_if(|added| added.written_at >= position)
+        {
             let place = self.place_of(ordinal);
             if let Some(key) = place.and_then(|place| self.rows.get_mut(place)).and_then(|row| row.keys.pop())
             {
@@ -167,6 +186,7 @@ impl HeapWrites {
         if self.rows.is_empty() {
             freed += self.spilled.rollback_to(position);
         }
+        self.spilled.forget_later(position);
         freed
     }
 
@@ -215,12 +235,23 @@ impl HeapWrites {
         self.keys.iter().map(|(key, ordinals)| (key, ordinals.as_slice()))
     }
 
-    /// Lets go of the rows in memory, which stand in a block now, and their keys in a run. Returns the memory that this frees, of which
+    /// The indexes that were made after rows which are in memory.
+    pub fn later_indexes(&self) -> BTreeMap<IndexId, OlderRows> {
+        let mut later: BTreeMap<IndexId, OlderRows> = BTreeMap::new();
+        for added in &self.keys_added {
+            let new = OlderRows { made_at: added.written_at, end: 0 };
+            let rows = later.entry(added.index).or_insert(new);
+            rows.end = rows.end.max(added.ordinal + 1);
+        }
+        later
+    }
+
+    /// Lets go of the rows in memory, which stand in a block now, and their keys in runs. Returns the memory that this frees, of which
     /// the locks of the keys keep `locks_bytes`; `None` where it cannot be.
     pub(super) fn spill(
         &mut self,
         block: (BlockId, Arc<ColumnImage>),
-        keys: Option<TableRun>,
+        keys: SpilledKeys,
         locks_bytes: usize,
     ) -> Option<usize> {
         let positions: Vec<u64> = self.rows.iter().map(|row| row.written_at).collect();
@@ -231,7 +262,6 @@ impl HeapWrites {
         self.first = end.next_multiple_of(SLOTS_PER_SEGMENT.into());
         self.rows = Vec::new();
         self.keys = BTreeMap::new();
-        // Where an index is undone that was made after these rows, its keys stay in their run: whoever commits leaves them out.
         self.keys_added = Vec::new();
         Some(std::mem::take(&mut self.rows_bytes).saturating_sub(locks_bytes))
     }
@@ -352,7 +382,7 @@ impl HeapWrites {
     /// Those of the block store, where rows were written out.
     pub fn find_key(&self, key: &RowKey, position: u64) -> Result<Option<RowId>> {
         let found = self.rows_of_key(key).find(|row| self.sees(*row, position));
-        if found.is_some() || self.spilled.runs().is_empty() {
+        if found.is_some() || !self.spilled.has_keys() {
             return Ok(found);
         }
         let mut found = None;

@@ -27,6 +27,8 @@ pub struct BulkPart {
     pub(super) written_at: u64,
     /// Of the column blocks, then of the index files, once a transaction has the load.
     handles: Vec<Arc<BlockHandle>>,
+    /// Files of indexes that were made after it: when, and how many files there were before.
+    grown: Vec<(u64, usize)>,
 }
 
 impl BulkPart {
@@ -49,6 +51,7 @@ impl BulkPart {
             checked_end: RowId::ZERO,
             written_at: 0,
             handles: Vec::new(),
+            grown: Vec::new(),
         }
     }
 
@@ -69,6 +72,24 @@ impl BulkPart {
         let blocks = blocks.chain(self.tables.iter().map(|table| table.block));
         self.handles = blocks.map(|block| cache.handle(block)).collect();
         self
+    }
+
+    /// Takes the files of an index that was made after it.
+    pub(super) fn grow(&mut self, written_at: u64, tables: Vec<SsTableMeta>, cache: &Arc<PageCache>) {
+        self.grown.push((written_at, self.tables.len()));
+        let handle = |table: &SsTableMeta| cache.handle(table.block);
+        self.handles.extend(tables.iter().map(handle));
+        self.tables.extend(tables);
+    }
+
+    /// Gives back the files that it took from `position` on.
+    pub(super) fn rollback_to(&mut self, position: u64) {
+        while let Some((_, kept)) = self.grown.pop_if(|(at, _)| *at >= position) {
+            self.tables.truncate(kept);
+            for handle in self.handles.drain(self.blocks.len() + kept..) {
+                handle.mark_obsolete();
+            }
+        }
     }
 
     /// Its column blocks as readers hold them, with their slots.

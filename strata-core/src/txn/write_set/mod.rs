@@ -33,12 +33,15 @@ use std::sync::Arc;
 use heap_writes::Mark;
 pub use heap_writes::{FinalMarks, HeapWrites, OwnRow};
 pub use load::BulkPart;
-pub use spilled::{Spilled, SpilledSegment};
+pub use spilled::{Spilled, SpilledKeys, SpilledSegment};
 
+use crate::block::ReleaseBlock;
+use crate::cache::PageCache;
 use crate::error::{Error, Result};
 use crate::heap::ColumnImage;
-use crate::ids::{BlockId, HeapId, IndexId, RowId};
+use crate::ids::{BlockId, HeapId, IndexId, LoadId, RowId};
 use crate::lsm::TableRun;
+use crate::manifest::SsTableMeta;
 use crate::memory::{MemoryPool, Reservation};
 
 /// An index key that a row has.
@@ -105,13 +108,13 @@ impl WriteSet {
         heaps.map(|(heap, _)| heap)
     }
 
-    /// The own rows of a heap that are in memory stand in this block now, and their keys in this run. `false` where they must stay.
+    /// The own rows of a heap that are in memory stand in this block now, and their keys in these runs. `false` where they must stay.
     /// The locks of the keys go on taking `locks_bytes` for as long as the rows are not undone.
     pub fn spill(
         &mut self,
         heap: HeapId,
         block: (BlockId, Arc<ColumnImage>),
-        keys: Option<TableRun>,
+        keys: SpilledKeys,
         locks_bytes: usize,
     ) -> bool {
         let freed = self.heaps.get_mut(&heap).and_then(|writes| writes.spill(block, keys, locks_bytes));
@@ -130,6 +133,21 @@ impl WriteSet {
     pub fn set_spilled_part(&mut self, heap: HeapId, part: BulkPart, keys: TableRun) {
         if let Some(writes) = self.heaps.get_mut(&heap) {
             writes.spilled_mut().set_part(part, keys);
+        }
+    }
+
+    /// Adds the keys that own rows which were written out have in an index that was made after them.
+    pub fn add_spilled_keys(&mut self, heap: HeapId, keys: TableRun) {
+        let written_at = self.next_position();
+        self.heaps.entry(heap).or_default().spilled_mut().add_later(written_at, keys);
+    }
+
+    /// Adds the files that a bulk load has of an index which was made after it.
+    pub fn grow_load(&mut self, load: LoadId, tables: Vec<SsTableMeta>, cache: &Arc<PageCache>) {
+        let written_at = self.next_position();
+        match self.loads.iter_mut().find(|part| part.load == load) {
+            Some(part) => part.grow(written_at, tables, cache),
+            None => tables.iter().for_each(|table| cache.release(table.block)),
         }
     }
 
@@ -223,6 +241,7 @@ impl WriteSet {
         for load in self.loads.drain(kept..) {
             load.discard();
         }
+        self.loads.iter_mut().for_each(|load| load.rollback_to(position));
     }
 
     /// The same writes, for a transaction that leaves these to their readers. Their memory is counted twice where the pool has

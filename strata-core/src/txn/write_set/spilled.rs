@@ -5,6 +5,10 @@
 //! for are never given. Ordinals of what is written are not given again after it is undone, so that an entry of a run names one
 //! row for ever; entries of rows that were undone are passed over.
 //!
+//! **An index that is made after some of the rows** may be undone while they stay, and another may get its id then (`IndexId`s count within
+//! a transaction's catalog). So the keys that they have in it are in runs of their own, which are forgotten with it, and are never united with
+//! the others.
+//!
 //! The commit adopts the blocks as it adopts those of a bulk load ([`BulkPart`]). Rows in them that the transaction has ended again, or
 //! that were undone, are dead from the start: the commit marks them.
 
@@ -107,8 +111,27 @@ pub struct Spilled {
     runs: Vec<TableRun>,
     /// The ordinal that the rows of each run begin at.
     run_starts: Vec<u64>,
+    /// Keys that rows have in indexes which were made after them, each run with the time of that. Of two runs of an index
+    /// the later one has the later rows, and `runs` has those after them.
+    later: Vec<(u64, TableRun)>,
     /// What the commit adopts, once it has been made.
     part: Option<(BulkPart, TableRun)>,
+}
+
+/// The keys of rows that are written out.
+#[derive(Clone, Debug, Default)]
+pub struct SpilledKeys {
+    /// Those of indexes that were there before the rows.
+    pub run: Option<TableRun>,
+    /// Those of each index that was made after rows, and when that was.
+    pub later: Vec<(u64, TableRun)>,
+}
+
+impl SpilledKeys {
+    /// Nothing will name the runs.
+    pub fn discard(&self) {
+        self.run.iter().chain(self.later.iter().map(|(_, run)| run)).for_each(TableRun::discard);
+    }
 }
 
 impl Spilled {
@@ -118,17 +141,18 @@ impl Spilled {
         first: u64,
         (block, image): (BlockId, Arc<ColumnImage>),
         positions: &[u64],
-        keys: Option<TableRun>,
+        keys: SpilledKeys,
         locks_bytes: usize,
     ) -> bool {
         let Some(written_at) = Positions::new(positions) else { return false };
         debug_assert!(first.is_multiple_of(SLOTS_PER_SEGMENT.into()));
         let kept = image.slots();
         self.segments.push(SpilledSegment { first, block, image, written_at, kept, locks_bytes });
-        if let Some(keys) = keys {
+        if let Some(keys) = keys.run {
             self.runs.push(keys);
             self.run_starts.push(first);
         }
+        self.later.extend(keys.later);
         true
     }
 
@@ -137,7 +161,29 @@ impl Spilled {
         &self.segments
     }
 
-    /// The runs of keys, those of earlier rows first.
+    /// Adds the keys that rows have in an index that was made at `written_at`.
+    pub(super) fn add_later(&mut self, written_at: u64, keys: TableRun) {
+        self.later.push((written_at, keys));
+    }
+
+    /// Gives back the keys of indexes that were made from `position` on.
+    pub(super) fn forget_later(&mut self, position: u64) {
+        for (_, run) in self.later.extract_if(.., |(at, _)| *at >= position) {
+            run.discard();
+        }
+    }
+
+    /// Whether there are keys.
+    pub fn has_keys(&self) -> bool {
+        !self.runs.is_empty() || !self.later.is_empty()
+    }
+
+    /// All runs of keys: for each index, those of later rows first.
+    pub fn all_runs(&self) -> impl Iterator<Item = &TableRun> {
+        self.runs.iter().rev().chain(self.later.iter().rev().map(|(_, run)| run))
+    }
+
+    /// The runs of keys of indexes that were there before their rows, those of earlier rows first.
     pub fn runs(&self) -> &[TableRun] {
         &self.runs
     }
@@ -185,7 +231,7 @@ impl Spilled {
         key: &[u8],
         mut visit: impl FnMut(RowId) -> bool,
     ) -> Result<()> {
-        for run in self.runs.iter().rev() {
+        for run in self.all_runs() {
             let mut at_most = RowId::MAX;
             while let Some(row) = run.find(index, key, at_most)? {
                 if visit(RowId::provisional(row.get())) {
@@ -233,7 +279,7 @@ impl Spilled {
 
     /// The commit has adopted the blocks; its files of keys are others than these.
     pub(super) fn release_runs(&self) {
-        self.runs.iter().for_each(TableRun::discard);
+        self.all_runs().for_each(TableRun::discard);
     }
 
     /// No commit will adopt anything.
