@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use strata_core::Database;
+use strata_core::catalog::change::NewIndex;
 use strata_core::ids::ColumnId;
 use strata_core::row::{ColumnType, Datum};
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs};
 
 use crate::image::{image, system_of};
-use crate::rig::{Outcome, begin, column, commit, contents, create, def, index, insert, now, open, writer};
+use crate::rig::{
+    Outcome, begin, column, commit, contents, create, def, index, insert, load, now, open, writer,
+};
 use crate::sweep::{Operation, sweep};
 
 #[test]
@@ -42,6 +45,23 @@ fn create_index() {
         commit(db, txn)
     };
     sweep(&Operation::change("CREATE INDEX", run));
+}
+
+/// A restored dump; a unique index, too, and one that is undone.
+#[test]
+fn create_index_after_a_load() {
+    let run = |db: &Database| -> Outcome {
+        let mut txn = begin(db)?;
+        let id = def(db, "cold").id;
+        load(&txn, id, 1_000..1_250)?;
+        now(txn.create_index(id, index("cold_again", 1, false)))?;
+        let savepoint = txn.savepoint();
+        now(txn.create_index(id, index("cold_undone", 1, false)))?;
+        txn.rollback_to(&savepoint)?;
+        now(txn.create_index(id, NewIndex { unique: true, ..index("cold_unique", 0, false) }))?;
+        commit(db, txn)
+    };
+    sweep(&Operation::change("a load, then CREATE INDEX", run));
 }
 
 #[test]

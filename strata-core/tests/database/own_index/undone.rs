@@ -52,6 +52,7 @@ fn an_index_is_undone_with_its_files() {
     let mut txn = rig.writer();
     let before = used();
     load(&txn, rig.table, &rows_of(300..330)).expect("loads");
+    rows_of(400..435).into_iter().for_each(|row| put(&txn, rig.table, row).expect("inserts"));
     create(&mut txn, rig.table, index_on("by_other", &[2], true)).expect("indexed");
     drop(txn);
     assert_eq!(used(), before, "blocks are left");
@@ -130,6 +131,27 @@ fn an_index_that_its_transaction_drops_again() {
         let more = if undone { vec![] } else { vec![(240, Some(203), None)] };
         rig.assert_has(&[written(), more].concat());
     }
+}
+
+/// Nor files that nobody would read.
+#[test]
+fn an_index_that_is_dropped_again_takes_no_space() {
+    let used = [false, true].map(|indexed| {
+        let rig = Rig::new(OWN_ROWS);
+        let mut txn = rig.writer();
+        rows_of(0..35).into_iter().for_each(|row| put(&txn, rig.table, row).expect("inserts"));
+        if indexed {
+            let index = create(&mut txn, rig.table, key_on_id()).expect("indexed");
+            rows_of(35..70).into_iter().for_each(|row| put(&txn, rig.table, row).expect("inserts"));
+            block_on(txn.change_catalog(|catalog| catalog.drop_index(rig.table, index))).expect("dropped");
+        } else {
+            rows_of(35..70).into_iter().for_each(|row| put(&txn, rig.table, row).expect("inserts"));
+        }
+        commit(txn).expect("commits");
+        rig.assert_has(&rows_of(0..70));
+        rig.db.stats().blocks_used_bytes
+    });
+    assert_eq!(used[0], used[1]);
 }
 
 /// A view of before goes on without the index, and one with it goes on when it is undone.

@@ -35,9 +35,9 @@ fn written(rig: &Rig, extra: &[(usize, Row)]) -> Transaction {
 
 #[test]
 fn a_unique_index_is_refused_for_any_two_rows_of_a_key() {
-    for one in 0..WAYS.len() {
-        for two in one..WAYS.len() {
-            let context = format!("{} and {}", WAYS[one], WAYS[two]);
+    for (one, first) in WAYS.iter().enumerate() {
+        for (two, second) in WAYS.iter().enumerate().skip(one) {
+            let context = format!("{first} and {second}");
             let rig = Rig::new(OWN_ROWS);
             let used = || rig.db.stats().blocks_used_bytes;
             let rows = [(one, (-10, Some(77), Some(5))), (two, (-11, Some(77), Some(6)))];
@@ -65,12 +65,12 @@ fn a_unique_index_is_refused_for_any_two_rows_of_a_key() {
 /// Two rows with NULL in the key are no duplicates, but no primary key has them.
 #[test]
 fn null_is_unique_and_no_primary_key() {
-    for way in 0..WAYS.len() {
+    for (way, name) in WAYS.iter().enumerate() {
         let rig = Rig::new(OWN_ROWS);
         let rows = [(way, (-10, None, Some(77))), (way, (-11, None, Some(77)))];
         let mut txn = written(&rig, &rows);
         let refused = create(&mut txn, rig.table, key_on_id());
-        assert!(matches!(refused, Err(Error::NotNull { .. })), "{}: {refused:?}", WAYS[way]);
+        assert!(matches!(refused, Err(Error::NotNull { .. })), "{name}: {refused:?}");
         create(&mut txn, rig.table, index_on("unique", &[1], true)).expect("NULL is not NULL");
         create(&mut txn, rig.table, index_on("both", &[2, 1], true)).expect("NULL is not NULL");
         put(&txn, rig.table, (-12, None, Some(77))).expect("another");
