@@ -26,7 +26,8 @@ pub(super) async fn define(
     change: Change,
     seed: u64,
 ) -> Outcome {
-    if open.txn.isolation() != Isolation::ReadCommitted || !open.loaded.is_empty() {
+    let has_loaded = !open.loaded.is_empty() && !matches!(change, Change::CreateIndex);
+    if open.txn.isolation() != Isolation::ReadCommitted || has_loaded {
         return Ok("does not change the catalog".into());
     }
     let mut random = Random::new(seed);
@@ -116,6 +117,25 @@ async fn create_table(open: &mut Open, random: &mut Random) -> Outcome {
     let indexes = now.indexes.len();
     open.writes.push(Write::Define(now));
     Ok(format!("created {name} with {indexes} indexes"))
+}
+
+/// An index of a table that the transaction has loaded rows into, as a restored dump makes it.
+pub(super) async fn index_of_loaded(
+    shared: &Shared,
+    open: &mut Open,
+    id: TableId,
+    random: &mut Random,
+) -> Outcome {
+    let Some(def) = open.lock(shared, id, TableLockMode::Share).await? else {
+        return Ok("the table is gone".into());
+    };
+    let Some(name) = create_index(shared, open, &def, random).await? else {
+        return Ok("the index is there".into());
+    };
+    open.has_ddl = true;
+    let now = newest(open, id)?;
+    open.writes.push(Write::Define(now));
+    Ok(format!("created index {name}"))
 }
 
 async fn create_index(

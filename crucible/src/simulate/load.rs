@@ -11,8 +11,8 @@ use strata_core::txn::TableLockMode;
 
 use super::client::{Open, Outcome, Shared};
 use super::model::{Row, State, Write};
-use super::schema;
 use super::stop::{Stop, wrong};
+use super::{define, schema};
 use crate::random::Random;
 
 /// Rows of one batch.
@@ -69,7 +69,12 @@ pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64
         }
         open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
     }
-    Ok(format!("loaded {count} rows into {}", def.name))
+    let said = format!("loaded {count} rows into {}", def.name);
+    if !random.chance(1, 3) {
+        return Ok(said);
+    }
+    let indexed = define::index_of_loaded(shared, open, def.id, &mut random).await?;
+    Ok(format!("{said}, {indexed}"))
 }
 
 fn batch(def: &TableDef, rows: &[(i64, Vec<Datum>)]) -> Result<RecordBatch, Error> {
