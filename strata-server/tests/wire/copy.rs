@@ -81,3 +81,38 @@ fn a_copy_that_is_dropped_leaves_nothing() {
     });
     server.stop();
 }
+
+/// What `pg_restore --single-transaction` does.
+#[test]
+fn keys_are_made_after_the_copy_of_one_transaction() {
+    let server = TestServer::start();
+    server.runtime.block_on(async {
+        let client = server.client().await;
+        client.batch_execute("begin; create table t (a integer, b text)").await.expect("creates");
+        let lines =
+            |rows: std::ops::Range<u32>| rows.map(|row| format!("{row}\tx{row}\n")).collect::<String>();
+        assert_eq!(
+            copy_in(&client, "copy t from stdin", vec![lines(0..40_000)]).await.expect("copies"),
+            40_000
+        );
+        let keys = "alter table t add primary key (a); create index t_b on t (b)";
+        client.batch_execute(keys).await.expect("makes them");
+        let find = "select a from t where a = 777 and b = 'x777'";
+        assert_eq!(client.query(find, &[]).await.expect("reads").len(), 1);
+        client.batch_execute("savepoint s").await.expect("saves");
+        let twice = client.batch_execute("insert into t values (39999, '')").await.expect_err("is there");
+        assert_eq!(twice.code(), Some(&SqlState::UNIQUE_VIOLATION));
+        client.batch_execute("rollback to s; commit").await.expect("commits");
+        for sql in [find, "select a from t where b = 'x777'", "select a from t where a = 777"] {
+            assert_eq!(client.query(sql, &[]).await.expect("reads").len(), 1, "{sql}");
+        }
+        let twice = client.batch_execute("insert into t values (39999, '')").await.expect_err("is there");
+        assert_eq!(twice.code(), Some(&SqlState::UNIQUE_VIOLATION));
+        client.batch_execute("begin; create table u (a integer)").await.expect("creates");
+        copy_in(&client, "copy u from stdin", vec!["1\n".repeat(20_000)]).await.expect("copies");
+        let twice =
+            client.batch_execute("alter table u add primary key (a)").await.expect_err("all are alike");
+        assert_eq!(twice.code(), Some(&SqlState::UNIQUE_VIOLATION));
+    });
+    server.stop();
+}
