@@ -413,7 +413,7 @@ impl Transaction {
         self.writes.write().add_load(part);
     }
 
-    pub(super) fn writes(&self) -> &Arc<RwLock<WriteSet>> {
+    pub(crate) fn writes(&self) -> &Arc<RwLock<WriteSet>> {
         &self.writes
     }
 
@@ -572,7 +572,7 @@ pub(super) fn declare_refusal(view: &TableView, refusal: &Error) {
 }
 
 /// The key of one index for a row's values.
-pub(super) fn key_of(table: &TableDef, index: &IndexDef, values: &[Datum]) -> Result<Vec<u8>> {
+pub(crate) fn key_of(table: &TableDef, index: &IndexDef, values: &[Datum]) -> Result<Vec<u8>> {
     let mut key = Vec::new();
     encode_index_key(table, index, values, &mut key)?;
     Ok(key)
