@@ -1,20 +1,14 @@
-//! Files in memory that run something once, in the middle of what the engine does.
+//! Something that is run once before an access to the blocks, in the middle of what the engine does.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use strata_core::vfs::{File, Lock, MemVfs, OpenMode, Random, Vfs};
+use strata_core::vfs::MemVfs;
 
-/// Before which access to the blocks something is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
-    Read,
-    Write,
-}
+use crate::intercepted::{Access, Intercept, InterceptedVfs};
 
 /// What is run, and after how many more accesses.
-type Hook = (On, u64, Box<dyn FnOnce() + Send>);
+type Hook = (Access, u64, Box<dyn FnOnce() + Send>);
 
 /// What is to be run next.
 #[derive(Clone, Default)]
@@ -22,7 +16,7 @@ pub struct Hooked(Arc<Mutex<Option<Hook>>>);
 
 impl Hooked {
     /// Runs `action` before the access that comes after `skipped` of its kind.
-    pub fn set(&self, on: On, skipped: u64, action: impl FnOnce() + Send + 'static) {
+    pub fn set(&self, on: Access, skipped: u64, action: impl FnOnce() + Send + 'static) {
         *self.0.lock().expect("not poisoned") = Some((on, skipped, Box::new(action)));
     }
 
@@ -36,7 +30,7 @@ impl Hooked {
         *self.0.lock().expect("not poisoned") = None;
     }
 
-    fn reach(&self, on: On) {
+    fn reach(&self, on: Access) {
         let mut hook = self.0.lock().expect("not poisoned");
         match &mut *hook {
             Some((kind, skipped, _)) if *kind == on && *skipped > 0 => *skipped -= 1,
@@ -59,92 +53,20 @@ impl std::fmt::Debug for Hooked {
     }
 }
 
+impl Intercept for Hooked {
+    fn is_for(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("blocks"))
+    }
+
+    fn before(&self, access: Access) {
+        self.reach(access);
+    }
+}
+
 /// See the module.
-#[derive(Debug)]
-pub struct HookedVfs {
-    inner: MemVfs,
-    hook: Hooked,
-}
+pub type HookedVfs = InterceptedVfs<Hooked>;
 
-impl HookedVfs {
-    /// No files, and this hook.
-    pub fn new(hook: Hooked) -> Self {
-        Self { inner: MemVfs::new(), hook }
-    }
-
-    /// What a power cut leaves, without the hook.
-    pub fn crash(&self, random: &dyn Random) -> MemVfs {
-        self.inner.crash_clone(random)
-    }
-}
-
-#[derive(Debug)]
-struct HookedFile {
-    inner: Arc<dyn File>,
-    hook: Hooked,
-}
-
-impl Vfs for HookedVfs {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let inner = self.inner.open(path, mode)?;
-        let is_blocks = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("blocks"));
-        let hook = if is_blocks { self.hook.clone() } else { Hooked::default() };
-        Ok(Arc::new(HookedFile { inner, hook }))
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.inner.create_dir_all(path)
-    }
-
-    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        self.inner.read_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.inner.exists(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.inner.sync_dir(path)
-    }
-
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        self.inner.try_lock(path)
-    }
-}
-
-impl File for HookedFile {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.hook.reach(On::Read);
-        self.inner.read_at(offset, buffer)
-    }
-
-    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.hook.reach(On::Write);
-        self.inner.write_at(offset, data)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.inner.punch_hole(offset, len)
-    }
+/// These files, with a hook.
+pub fn hooked(files: &MemVfs, hook: &Hooked) -> Arc<HookedVfs> {
+    Arc::new(HookedVfs { inner: Arc::new(files.clone()), with: Arc::new(hook.clone()) })
 }

@@ -7,12 +7,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
 use crate::common::*;
-use crate::hooked::{Hooked, HookedVfs, On};
+use crate::hooked::{Hooked, hooked};
+use crate::intercepted::Access;
 use strata_core::heap::column::Selection;
 use strata_core::ids::{ColumnId, TableId};
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
-use strata_core::vfs::Vfs;
+use strata_core::vfs::{MemVfs, Vfs};
 use strata_core::{Database, Options, Sizes};
 
 /// The checkpoint of a VACUUM met the rows of a load that it had not counted, and named their block. A rewrite then freed
@@ -20,7 +21,7 @@ use strata_core::{Database, Options, Sizes};
 #[test]
 fn a_load_that_commits_during_a_checkpoint_is_named_once() {
     let hook = Hooked::default();
-    let vfs: Arc<dyn Vfs> = Arc::new(HookedVfs::new(hook.clone()));
+    let vfs: Arc<dyn Vfs> = hooked(&MemVfs::new(), &hook);
     let sizes = Sizes { bulk_rows: 16, ..Sizes::default() };
     let db = Database::open_with_vfs(vfs, Path::new(DIR), Options { sizes, ..manual() }).expect("opens");
     let (other, table) = (create_accounts(&db, "other"), create_accounts(&db, "accounts"));
@@ -30,7 +31,7 @@ fn a_load_that_commits_during_a_checkpoint_is_named_once() {
     delete(&db, other, 0..2);
 
     let loader = db.clone();
-    hook.set(On::Write, 0, move || {
+    hook.set(Access::Write, 0, move || {
         let txn = loader.begin(Isolation::ReadCommitted).expect("begins");
         let mut load = block_on(txn.bulk_load(table)).expect("locked");
         load.append(&batch(0..64)).expect("fits");

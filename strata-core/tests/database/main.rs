@@ -5,6 +5,7 @@ mod dropped;
 mod durability;
 mod gate;
 mod hooked;
+mod intercepted;
 mod loads;
 mod loads_and_maintenance;
 mod moves;

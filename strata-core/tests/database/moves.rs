@@ -179,7 +179,7 @@ fn visible(view: &strata_core::table::TableView) -> Vec<RowId> {
 #[test]
 fn who_waits_for_a_row_that_is_being_moved_has_it_in_its_new_place() {
     let gate = Arc::new(Gate::default());
-    let db = open_on(Arc::new(GatedVfs { inner: Arc::new(MemVfs::new()), gate: gate.clone() }));
+    let db = open_on(Arc::new(GatedVfs { inner: Arc::new(MemVfs::new()), with: gate.clone() }));
     let table = make_sparse(&db);
     let row = row_of(&db, table, 700);
     let txn = begin(&db, table, Isolation::RepeatableRead);

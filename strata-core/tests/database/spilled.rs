@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::*;
-use crate::hooked::{Hooked, HookedVfs, On};
+use crate::hooked::{Hooked, hooked};
+use crate::intercepted::Access;
 use strata_core::ids::{ColumnId, RowId, TableId};
 use strata_core::row::{ColumnType, Datum};
 use strata_core::table::{Isolation, Locked, Transaction};
@@ -308,8 +309,8 @@ fn a_load_that_commits_first_has_the_key() {
 fn ends_of_adopted_rows_are_replayed_over_those_that_a_checkpoint_has() {
     for skipped in 0.. {
         let hook = Hooked::default();
-        let vfs = Arc::new(HookedVfs::new(hook.clone()));
-        let db = open_small(&vfs);
+        let files = MemVfs::new();
+        let db = open_small(&hooked(&files, &hook));
         let (other, table) = (create_accounts(&db, "other"), create_accounts(&db, "accounts"));
         insert(&db, other, &[account(1, 0), account(2, 0)]).expect("inserts");
         db.checkpoint().expect("writes");
@@ -323,7 +324,7 @@ fn ends_of_adopted_rows_are_replayed_over_those_that_a_checkpoint_has() {
         for id in (0..250).step_by(5) {
             delete(&txn, &db, table, id);
         }
-        hook.set(On::Write, skipped, move || {
+        hook.set(Access::Write, skipped, move || {
             txn.commit().expect("commits").wait().expect("durable");
         });
         db.checkpoint().expect("writes");
@@ -333,7 +334,7 @@ fn ends_of_adopted_rows_are_replayed_over_those_that_a_checkpoint_has() {
             assert!(skipped > 1, "else this tests nothing");
             return;
         }
-        let crashed = open_small(&Arc::new(vfs.crash(&SeededRandom::new(3))));
+        let crashed = open_small(&Arc::new(files.crash_clone(&SeededRandom::new(3))));
         for db in [db, crashed] {
             assert_eq!(scan(&db, table).len(), 200, "before write {skipped}");
             assert_clean(&db);

@@ -35,7 +35,7 @@ impl Drop for Held {
 fn held_back() -> (Database, TableId, Held) {
     let faults = FaultVfs::new(Arc::new(MemVfs::new()));
     let gate: Arc<Gate> = Arc::default();
-    let vfs = GatedVfs { inner: Arc::new(faults.clone()), gate: gate.clone() };
+    let vfs = GatedVfs { inner: Arc::new(faults.clone()), with: gate.clone() };
     let db = Database::open_with_vfs(Arc::new(vfs), Path::new(DIR), small()).expect("opens");
     let table = create_accounts(&db, "accounts");
     (db, table, Held { gate, faults })

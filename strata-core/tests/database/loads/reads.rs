@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::hooked::{Hooked, HookedVfs, On};
+use crate::hooked::Hooked;
+use crate::intercepted::Access;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, Vfs};
 
 const LOADED: i64 = 4_000;
 
 /// A table whose keys lie around those from 0 to [`LOADED`], on files that run the hook.
 fn hooked(hook: &Hooked) -> (Database, TableId) {
-    opened(Arc::new(HookedVfs::new(hook.clone())))
+    opened(crate::hooked::hooked(&MemVfs::new(), hook))
 }
 
 fn opened(vfs: Arc<dyn Vfs>) -> (Database, TableId) {
@@ -36,7 +37,7 @@ fn a_row_that_comes_at_any_read_of_a_load() {
             let mut load = block_on(txn.bulk_load(table)).expect("begins");
             load.append(&rows_of(&keys)).expect("appends");
             let other = db.clone();
-            hook.set(On::Read, skipped, move || {
+            hook.set(Access::Read, skipped, move || {
                 insert(&other, table, &[account(id, place)]).expect("nobody has it yet");
             });
             let outcome = block_on(load.finish()).and_then(|_| commit(txn));
@@ -65,7 +66,7 @@ fn a_row_that_comes_at_any_read_of_the_commit_of_a_load() {
         let txn = loaded(&db, table, &keys);
         insert(&db, table, &[account(LOADED / 2, 0)]).expect("nobody has it");
         let other = db.clone();
-        hook.set(On::Read, skipped, move || {
+        hook.set(Access::Read, skipped, move || {
             insert(&other, table, &[account(7, 0)]).expect("nobody has it yet");
         });
         let outcome = commit(txn);
@@ -91,7 +92,7 @@ fn a_deletion_that_comes_at_any_read_of_the_commit_of_a_load() {
         let txn = loaded(&db, table, &range(0..LOADED));
         insert(&db, table, &[account(7, 0)]).expect("nobody has it yet");
         let other = db.clone();
-        hook.set(On::Read, skipped, move || commit(deleted(&other, table, &[7])).expect("deletes"));
+        hook.set(Access::Read, skipped, move || commit(deleted(&other, table, &[7])).expect("deletes"));
         let outcome = commit(txn);
         if hook.is_set() {
             hook.clear();
@@ -116,7 +117,7 @@ fn a_load_that_comes_at_any_read_of_an_insert() {
         let keys: Vec<i64> = (0..LOADED).filter(|id| *id != 7).collect();
         commit(loaded(&db, table, &keys)).expect("commits");
         let other = db.clone();
-        hook.set(On::Read, skipped, move || {
+        hook.set(Access::Read, skipped, move || {
             let keys: Vec<i64> = [7].into_iter().chain(LOADED + 1..LOADED + 100).collect();
             commit(loaded(&other, table, &keys)).expect("nobody has it yet");
         });

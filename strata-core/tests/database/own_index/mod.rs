@@ -148,6 +148,19 @@ fn commit(txn: Transaction) -> Result<()> {
     txn.commit()?.wait().map(drop)
 }
 
+/// The rows that a transaction sees.
+fn seen(txn: &Transaction, table: TableId) -> Vec<Row> {
+    let view = txn.view().table(table).expect("is there");
+    scan_rows(&view).into_iter().map(|(row, _)| row).collect()
+}
+
+/// Commits; the database then has what the transaction has seen.
+fn commit_what_is_seen(rig: &Rig, txn: Transaction) {
+    let rows = seen(&txn, rig.table);
+    commit(txn).expect("commits");
+    rig.assert_has(&rows);
+}
+
 fn row_at(table: &TableView, row: RowId) -> Row {
     let values = table.row(row).expect("is there").to_datums(&table.def().schema).expect("reads");
     let number = |place: usize| match &values[place] {
@@ -162,8 +175,9 @@ fn row_at(table: &TableView, row: RowId) -> Row {
 fn scan_rows(table: &TableView) -> Vec<(Row, Option<RowId>)> {
     let mut found = Vec::new();
     let columns: Vec<ColumnId> = (0..3).map(ColumnId::new).collect();
-    for segment in table.segments().expect("reads") {
-        let slots = table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64)).expect("reads");
+    let contents = table.contents().expect("reads");
+    for segment in &contents.segments {
+        let slots = table.visible_slots(segment, 0..segment.slots().next_multiple_of(64)).expect("reads");
         let selected = strata_core::heap::column::Selection::Slots(slots.clone());
         let arrays = segment.read(&table.def().schema, &columns, &selected).expect("reads");
         for (place, slot) in slots.iter().enumerate() {
@@ -180,9 +194,7 @@ fn scan_rows(table: &TableView) -> Vec<(Row, Option<RowId>)> {
             found.push(((number(0).expect("has a tag"), number(1), number(2)), row));
         }
     }
-    found.extend(
-        table.contents().expect("reads").own_rows.iter().map(|(row, _)| (row_at(table, *row), Some(*row))),
-    );
+    found.extend(contents.own_rows.iter().map(|(row, _)| (row_at(table, *row), Some(*row))));
     assert_eq!(found.len() as u64, table.row_count(), "the count is exact");
     found.sort_unstable();
     found

@@ -42,9 +42,7 @@ fn a_unique_index_is_refused_for_any_two_rows_of_a_key() {
             let used = || rig.db.stats().blocks_used_bytes;
             let rows = [(one, (-10, Some(77), Some(5))), (two, (-11, Some(77), Some(6)))];
             let mut txn = written(&rig, &rows);
-            let view = txn.view().table(rig.table).expect("is there");
-            let before: Vec<Row> = scan_rows(&view).into_iter().map(|(row, _)| row).collect();
-            drop(view);
+            let before = seen(&txn, rig.table);
             let used_before = used();
             for index in [key_on_id(), index_on("unique", &[1], true)] {
                 let refused = create(&mut txn, rig.table, index);
@@ -76,11 +74,7 @@ fn null_is_unique_and_no_primary_key() {
         put(&txn, rig.table, (-12, None, Some(77))).expect("another");
         let many: Vec<Row> = (5_000..5_000 + LOADED_ROWS).map(|tag| (tag, None, Some(77))).collect();
         load(&txn, rig.table, &many).expect("others");
-        let view = txn.view().table(rig.table).expect("is there");
-        let rows: Vec<Row> = scan_rows(&view).into_iter().map(|(row, _)| row).collect();
-        drop(view);
-        commit(txn).expect("commits");
-        rig.assert_has(&rows);
+        commit_what_is_seen(&rig, txn);
     }
 }
 
@@ -102,11 +96,7 @@ fn what_comes_after_the_index_is_refused_for_a_key_that_is_there() {
         let refused = load(&txn, rig.table, &[rows_of(6_000..6_020), vec![(100, Some(key), None)]].concat());
         assert!(matches!(refused, Err(Error::DuplicateKey { .. })), "{context}: {refused:?}");
     }
-    let view = txn.view().table(rig.table).expect("is there");
-    let rows: Vec<Row> = scan_rows(&view).into_iter().map(|(row, _)| row).collect();
-    drop(view);
-    commit(txn).expect("commits");
-    rig.assert_has(&rows);
+    commit_what_is_seen(&rig, txn);
 }
 
 /// Bug: a load was refused for the key of a committed row that the transaction had deleted after it made the index.
@@ -129,11 +119,7 @@ fn a_key_is_free_again_once_its_row_is_deleted() {
         for row in again {
             assert_duplicate(put(&txn, rig.table, (200, row.1, None)));
         }
-        let view = txn.view().table(rig.table).expect("is there");
-        let rows: Vec<Row> = scan_rows(&view).into_iter().map(|(row, _)| row).collect();
-        drop(view);
-        commit(txn).expect("commits");
-        rig.assert_has(&rows);
+        commit_what_is_seen(&rig, txn);
     }
 }
 
@@ -146,11 +132,7 @@ fn what_was_deleted_before_the_index_is_in_nobodys_way() {
     delete(&txn, rig.table, -20);
     delete(&txn, rig.table, -23);
     create(&mut txn, rig.table, key_on_id()).expect("one is left");
-    let view = txn.view().table(rig.table).expect("is there");
-    let rows: Vec<Row> = scan_rows(&view).into_iter().map(|(row, _)| row).collect();
-    drop(view);
-    commit(txn).expect("commits");
-    rig.assert_has(&rows);
+    commit_what_is_seen(&rig, txn);
 }
 
 #[test]
