@@ -274,12 +274,8 @@ impl Heap {
     }
 
     fn handle(&self, block: BlockId) -> Arc<BlockHandle> {
-        handle(&self.env, block)
+        self.env.cache.handle(block)
     }
-}
-
-fn handle(env: &HeapEnv, block: BlockId) -> Arc<BlockHandle> {
-    env.cache.handle(block)
 }
 
 fn open_segment(
@@ -302,7 +298,7 @@ fn open_segment(
                     return Err(wrong(format!("a page of {} rows at slot {first}", page.rows)));
                 }
                 let address = PageAddress { heap, segment, first_slot: page.first_slot };
-                let slot = PageSlot::stored(address, handle(env, page.block), page.rows);
+                let slot = PageSlot::stored(address, env.cache.handle(page.block), page.rows);
                 hot.push(slot, page.block.len_bytes());
             }
             Image::Hot(Arc::new(hot))
@@ -311,11 +307,11 @@ fn open_segment(
             if *slots > SLOTS_PER_SEGMENT || rows > slots {
                 return Err(wrong(format!("{rows} rows in {slots} slots")));
             }
-            Image::Column(Arc::new(ColumnImage::new(env.clone(), handle(env, *block), *slots, *rows)))
+            Image::Column(Arc::new(ColumnImage::new(env.clone(), env.cache.handle(*block), *slots, *rows)))
         }
         SegmentImage::Dropped => return Ok(None),
     };
-    let block = state.marks.map(|block| handle(env, block));
+    let block = state.marks.map(|block| env.cache.handle(block));
     let marks = Arc::new(Marks::new(heap, segment, block, state.dead));
     Ok(Some(SegmentEntry { id: segment, image, marks }))
 }

@@ -8,6 +8,7 @@ use super::merge::{Merge, Source, limits};
 use super::sstable::cursor::RunCursor;
 use super::tree::open_table;
 use super::version::Run;
+use crate::block::ReleaseBlock;
 use crate::cache::{Access, PageCache};
 use crate::error::Result;
 use crate::ids::{IndexId, RowId};
@@ -20,14 +21,14 @@ pub struct TableRun {
 }
 
 impl TableRun {
-    /// A run of these tables. Reads nothing.
+    /// A run of tables that were just written. Reads nothing.
     ///
     /// # Errors
-    /// `CorruptBlock` where a table's bounds are none.
+    /// `CorruptBlock` where a table's bounds are none: the tables are given back then.
     pub fn open(cache: &Arc<PageCache>, tables: &[SsTableMeta]) -> Result<Self> {
-        let tables =
-            tables.iter().map(|meta| open_table(cache, meta).map(Arc::new)).collect::<Result<_>>()?;
-        Ok(Self { run: Arc::new(Run::new(0, tables)) })
+        let opened = tables.iter().map(|meta| open_table(cache, meta).map(Arc::new)).collect::<Result<_>>();
+        let opened = opened.inspect_err(|_| tables.iter().for_each(|table| cache.release(table.block)))?;
+        Ok(Self { run: Arc::new(Run::new(0, opened)) })
     }
 
     /// The largest row with a key that is at most `row`.

@@ -25,7 +25,6 @@ use super::segment_keys::{BATCH_ROWS, for_each_key};
 use super::transaction::{Transaction, key_of};
 use super::unique::build::check_apart;
 use super::view::TableView;
-use crate::block::ReleaseBlock;
 use crate::catalog::change::NewIndex;
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::{Error, Result};
@@ -73,8 +72,7 @@ impl Transaction {
         let ordinal = |segment: &SegmentView| segment.segment().first_row().provisional_ordinal();
         let spilled = spilled.map(|segment| (RowId::new(ordinal(&segment)), segment));
         let files = self.sort_keys(&view, &made, spilled)?;
-        let run = TableRun::open(cache, &files)
-            .inspect_err(|_| files.iter().for_each(|file| cache.release(file.block)))?;
+        let run = TableRun::open(cache, &files)?;
         if !files.is_empty() {
             self.writes().write().add_spilled_keys(def.heap, run);
         }

@@ -49,6 +49,13 @@ pub enum ReadPredicate {
     Row(RowId),
 }
 
+impl ReadPredicate {
+    /// Those with this key in an index.
+    pub fn key(index: IndexId, key: &[u8]) -> Self {
+        Self::Keys(index, Bound::Included(key.to_vec()), Bound::Included(key.to_vec()))
+    }
+}
+
 /// Keys of an index between two bounds.
 type KeyRange = (IndexId, Bound<Vec<u8>>, Bound<Vec<u8>>);
 

@@ -1,7 +1,7 @@
 //! Savepoints: places in a transaction that it can go back to.
 //!
-//! Going back undoes what was written, loaded in bulk and changed in the catalog since, and gives back the locks that were taken since,
-//! but for rows that are held by the segment (`txn::lock`). The snapshot of REPEATABLE READ stays, what
+//! Going back undoes what was written, loaded in bulk and changed in the catalog since, and gives back the locks that were taken since
+//! (`txn::lock` tells which few may be kept). The snapshot of REPEATABLE READ stays, what
 //! SERIALIZABLE has read stays read, and the savepoint stays; those that were made after it are gone.
 //!
 //! **Keys.** An insertion that was let through has told that nobody else had its key. What is undone leaves no lock that would keep
@@ -11,7 +11,7 @@
 //! after it goes on showing what it showed, undone or not: where there is such a view, the transaction leaves it the write set and
 //! goes on with a copy.
 
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
@@ -90,10 +90,7 @@ impl Transaction {
         }
         for (index, key) in keys.into_iter().flatten() {
             match views.iter().find(|view| has_index(view, index)) {
-                Some(view) => view.note(|| {
-                    let bound = || Bound::Included(key.to_vec());
-                    ReadPredicate::Keys(index, bound(), bound())
-                }),
+                Some(view) => view.note(|| ReadPredicate::key(index, &key)),
                 // The index too was made since, over rows that others know.
                 None => views.iter().for_each(|view| view.note(|| ReadPredicate::Table)),
             }

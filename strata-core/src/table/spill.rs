@@ -1,11 +1,11 @@
 //! Writing a transaction's own rows out, so that it may write more of them than memory holds.
 //!
 //! Before each row the table's rows in memory are counted. Once they fill a segment, or take a share of the pool, they are encoded into a
-//! column block, as a bulk load's are, and their keys are written as a sorted run; those of indexes that are newer than the rows as runs of their own. The block has the columns that the rows were written with,
-//! dropped ones too: going back to a savepoint may bring those back, and give the number of one that was added to another. So rows with a
-//! further column begin another block. Sixteen runs are united into one, so that a key
-//! is looked up in few. When the transaction commits, the runs become the index files that the commit adopts: without the entries of
-//! rows that have ended again, or were undone, whose keys may stand on other rows of lower RowIds (rule 3).
+//! column block, as a bulk load's are, and their keys are written as a sorted run; those of indexes that are newer than the rows as runs of
+//! their own. The block has the columns that the rows were written with, dropped ones too: going back to a savepoint may bring those back,
+//! and give the number of one that was added to another. So rows with a further column begin another block. Sixteen runs are united into
+//! one, so that a key is looked up in few. When the transaction commits, the runs become the index files that the commit adopts: without
+//! the entries of rows that have ended again, or were undone, whose keys may stand on other rows of lower RowIds (rule 3).
 //!
 //! Going back to a savepoint may undo an index whose rows are left, and its number may be given again. The keys of such rows are in runs of
 //! their own, which are undone with it; and the commit leaves out the keys of indexes that the table does not have.
@@ -90,9 +90,7 @@ impl Transaction {
             let blocks = own.spilled().segments().iter().map(|segment| segment.block()).collect();
             let has_index = |id: IndexId| table.is_some_and(|table| table.index(id).is_some());
             let tables = final_tables(self.shared(), own, has_index)?;
-            let run = TableRun::open(&self.shared().store.cache, &tables).inspect_err(|_| {
-                tables.iter().for_each(|table| self.shared().store.cache.release(table.block))
-            })?;
+            let run = TableRun::open(&self.shared().store.cache, &tables)?;
             let part = BulkPart::new(self.shared().next_load(), heap, blocks, tables, false);
             writes.set_spilled_part(heap, part, run);
         }
@@ -168,9 +166,7 @@ fn finish_later(
 }
 
 fn finish_run(shared: &Shared, writer: SsTableWriter) -> Result<TableRun> {
-    let cache = &shared.store.cache;
-    let tables = writer.finish()?;
-    TableRun::open(cache, &tables).inspect_err(|_| tables.iter().for_each(|table| cache.release(table.block)))
+    TableRun::open(&shared.store.cache, &writer.finish()?)
 }
 
 /// Unites the last runs, if there are as many of one size.

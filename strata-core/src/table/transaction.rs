@@ -10,7 +10,6 @@
 //! executor, or use [`block_on`](crate::txn::block_on). Dropping a transaction rolls it back.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -201,12 +200,12 @@ impl Transaction {
         let old = view.row(row)?;
         for index in table.indexes.iter().filter(|index| index.unique) {
             // Of a frozen row each column is read by itself.
-            let is_same = |column: &IndexColumn| {
-                let value = old.datum(&table.schema, column.column)?;
-                Ok(values.get(column.column.get() as usize) == Some(&value))
-            };
-            let same: Result<Vec<bool>> = index.columns.iter().map(is_same).collect();
-            if same?.contains(&false) {
+            let mut has_changed = false;
+            for IndexColumn { column, .. } in &index.columns {
+                let value = old.datum(&table.schema, *column)?;
+                has_changed |= values.get(column.get() as usize) != Some(&value);
+            }
+            if has_changed {
                 self.claim_key(table, index, values, &keys).await?;
             }
         }
@@ -566,8 +565,7 @@ fn end_row(
 /// A refusal tells of the row that has the key: a transaction that goes on (savepoints) has read it.
 pub(super) fn declare_refusal(view: &TableView, refusal: &Error) {
     if let Error::DuplicateKey { index, key, .. } = refusal {
-        let bound = || Bound::Included(key.clone());
-        let _ = view.clone().declare(ReadPredicate::Keys(*index, bound(), bound()));
+        view.note(|| ReadPredicate::key(*index, key));
     }
 }
 

@@ -255,9 +255,7 @@ impl TableView {
 
     /// The visible row with this key of a unique index (all columns, none NULL).
     pub fn first(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
-        self.note(|| {
-            ReadPredicate::Keys(index, Bound::Included(key.to_vec()), Bound::Included(key.to_vec()))
-        });
+        self.note(|| ReadPredicate::key(index, key));
         let own = self.with_own(|own, position| own.find_key(&(index, key.into()), position));
         if let Some(row) = own.transpose()?.flatten() {
             return Ok(Some(row));

@@ -364,7 +364,11 @@ impl Store {
         for (load, base) in loads().filter(|(load, _)| load.absolute) {
             self.adopt(section, load, *base, end, replay);
         }
-        for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
+        let sections = || body.sections().iter().zip(&placement.runs);
+        let places: Vec<RowPlaces> = sections()
+            .map(|(part, runs)| RowPlaces::new(runs, body.loads_of(part.heap, placement)))
+            .collect();
+        for (((part, runs), places), prepared) in sections().zip(&places).zip(&mut prepared.heaps) {
             let heap = self.heaps.get_or_create(part.heap);
             let mut rows = body.rows(part);
             for run in runs {
@@ -372,7 +376,6 @@ impl Store {
             }
             deltas.push((part.heap, i64::from(part.rows) - part.ended() as i64));
             if !replay.skips_index() {
-                let places = RowPlaces::new(runs, std::iter::empty());
                 entries.extend(body.entries(part).filter_map(|(index, ordinal, key)| {
                     Some(IndexEntry { index, key, row: places.find(ordinal)?.0 })
                 }));
@@ -390,9 +393,8 @@ impl Store {
                 None => deltas.push((load.heap, load.rows as i64)),
             }
         }
-        for ((part, runs), prepared) in body.sections().iter().zip(&placement.runs).zip(&mut prepared.heaps) {
+        for ((part, places), prepared) in body.sections().iter().zip(&places).zip(&mut prepared.heaps) {
             let heap = self.heaps.get_or_create(part.heap);
-            let places = RowPlaces::new(runs, body.loads_of(part.heap, placement));
             let successor_of =
                 |ordinal: Option<u64>, moved| Some(Successor { row: places.find(ordinal?)?.0, moved });
             let marks: Vec<(RowId, Option<Successor>)> =

@@ -125,17 +125,7 @@ impl CheckedLoad {
 impl CheckedTable<'_> {
     fn check_own_rows_in_own_loads(&self) -> Result<()> {
         let Some(own) = self.own.filter(|_| !self.loads.is_empty()) else { return Ok(()) };
-        for (_, row) in own.final_rows() {
-            for (index, key) in &row.keys {
-                for (_, probe) in self.loads.iter().flat_map(|load| &load.files).filter(|(id, _)| id == index)
-                {
-                    if probe.find(*index, key)?.is_some() && !self.has_null(*index, key)? {
-                        return Err(duplicate(&self.def, *index, key));
-                    }
-                }
-            }
-        }
-        for_each_spilled(own, |index, key| {
+        for_each_own_key(own, |index, key| {
             for (_, probe) in self.loads.iter().flat_map(|load| &load.files).filter(|(id, _)| *id == index) {
                 if probe.find(index, key)?.is_some() && !self.has_null(index, key)? {
                     return Err(duplicate(&self.def, index, key));
@@ -153,12 +143,7 @@ impl CheckedTable<'_> {
             for key in row.keys.iter().filter(|(index, _)| unique(*index)) {
                 let live = |row: &RowId| own.sees(*row, position);
                 let twice = own.rows_of_key(key).filter(live).nth(1).is_some();
-                let (index, key) = key;
-                let committed = shared.store.newest_row(&self.heap, *index, key)?;
-                let taken = committed.is_some_and(|row| !own.is_marked(row, position));
-                if (twice || taken) && !self.has_null(*index, key)? {
-                    return Err(duplicate(&self.def, *index, key));
-                }
+                self.check_claim(shared, own, position, (key.0, &key.1), twice)?;
             }
         }
         // The last rows are written out with the others, so that these are all, and those of one key stand side by side.
@@ -168,14 +153,27 @@ impl CheckedTable<'_> {
                 return Ok(());
             }
             let twice = last.as_ref().is_some_and(|(last, known)| (*last, &known[..]) == (index, key));
-            let taken = shared.store.newest_row(&self.heap, index, key)?;
-            let taken = taken.is_some_and(|row| !own.is_marked(row, position));
-            if (twice || taken) && !self.has_null(index, key)? {
-                return Err(duplicate(&self.def, index, key));
-            }
+            self.check_claim(shared, own, position, (index, key), twice)?;
             last = Some((index, key.to_vec()));
             Ok(())
         })
+    }
+
+    /// The key of an own row, which others must not have, nor another own one.
+    fn check_claim(
+        &self,
+        shared: &Shared,
+        own: &HeapWrites,
+        position: u64,
+        (index, key): (IndexId, &[u8]),
+        twice: bool,
+    ) -> Result<()> {
+        let committed = shared.store.newest_row(&self.heap, index, key)?;
+        let taken = committed.is_some_and(|row| !own.is_marked(row, position));
+        if (twice || taken) && !self.has_null(index, key)? {
+            return Err(duplicate(&self.def, index, key));
+        }
+        Ok(())
     }
 
     /// Step 3.
@@ -202,6 +200,14 @@ impl CheckedTable<'_> {
     fn has_null(&self, index: IndexId, key: &[u8]) -> Result<bool> {
         self.def.index(index).map_or(Ok(false), |index| key_has_null(&self.def, index, key))
     }
+}
+
+/// Calls `visit` with the keys of all own rows that reach the heap.
+fn for_each_own_key(own: &HeapWrites, mut visit: impl FnMut(IndexId, &[u8]) -> Result<()>) -> Result<()> {
+    for (index, key) in own.final_rows().flat_map(|(_, row)| &row.keys) {
+        visit(*index, key)?;
+    }
+    for_each_spilled(own, visit)
 }
 
 /// Calls `visit` with the keys of the own rows that were written out and reach the heap.

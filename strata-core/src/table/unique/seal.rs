@@ -12,10 +12,9 @@ use crate::ids::{IndexId, RowId, TxnId};
 use crate::lsm::{TableMerge, TableProbe};
 use crate::manifest::SsTableMeta;
 use crate::memory::Reservation;
-use crate::row::Datum;
-use crate::table::keys::{encode_index_key, key_has_null};
+use crate::table::keys::key_has_null;
 use crate::table::shared::Shared;
-use crate::table::transaction::{Transaction, declare_refusal};
+use crate::table::transaction::{Transaction, declare_refusal, key_of};
 use crate::txn::{RowLockMode, WriteSet};
 
 /// The check of a load's unique keys against its table and its transaction.
@@ -186,11 +185,8 @@ pub(in crate::table) async fn settle(
         if heap.mark(row)?.is_some() {
             continue;
         }
-        let mut key = Vec::new();
-        if let Some(index) = table.index(index) {
-            let values: Vec<Datum> = heap.row(row)?.to_datums(&table.schema)?;
-            encode_index_key(table, index, &values, &mut key)?;
-        }
+        let values = heap.row(row)?.to_datums(&table.schema)?;
+        let key = table.index(index).map_or(Ok(Vec::new()), |index| key_of(table, index, &values))?;
         let refusal = duplicate(table, index, &key);
         if let Some(view) = transaction.tracked_view(table.id)? {
             declare_refusal(&view, &refusal);

@@ -128,14 +128,17 @@ impl HeapWrites {
     /// Memory that a mark takes at most.
     pub(super) fn mark_cost(&self, mark: &Mark) -> usize {
         let moved = if mark.moved || mark.seen_as.is_some() { MOVED_BYTES } else { 0 };
-        let endings = if mark.row.is_provisional() { &self.removed } else { &self.marks };
-        moved + endings.growth_bytes(mark.row)
+        moved + self.endings_of(mark.row).growth_bytes(mark.row)
     }
 
     /// Whether the transaction has ended this row version.
     pub(super) fn has_ended(&self, row: RowId) -> bool {
-        let endings = if row.is_provisional() { &self.removed } else { &self.marks };
-        endings.get(row).is_some()
+        self.endings_of(row).get(row).is_some()
+    }
+
+    /// Those that the row's end is among.
+    fn endings_of(&self, row: RowId) -> &Endings {
+        if row.is_provisional() { &self.removed } else { &self.marks }
     }
 
     /// Ends a row; returns the memory that the mark takes.
@@ -360,8 +363,7 @@ impl HeapWrites {
         range: std::ops::Range<RowId>,
         position: u64,
     ) -> impl Iterator<Item = RowId> + use<> {
-        let endings = if range.start.is_provisional() { &self.removed } else { &self.marks };
-        let marks = endings.range(range.clone());
+        let marks = self.endings_of(range.start).range(range.clone());
         let mut rows: Vec<RowId> = marks.filter(|(_, mark)| mark.at < position).map(|(row, _)| row).collect();
         if !self.moved.is_empty() && !range.start.is_provisional() {
             rows.extend(self.moved.range(range).map(|(seen, _)| *seen));
