@@ -3,23 +3,29 @@
 //! RowIds stay: a row keeps its slot, and slots without a row are holes in the new image's presence. The marks stay with
 //! the segment, also those of rows that are left out, so a reader of any image finds its rows' marks (TRAPS "Resurrection
 //! by rewrite"). Commits go on meanwhile and may mark any row.
+//!
+//! Rows that were just written are likely to be read again. While there is memory to spare, freezing a segment keeps its rows
+//! also as strips ([`ColumnBlock::keep_strip`]): else the first lookups after it would be much slower than those before.
 
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
 use super::checkpoint::Install;
-use super::column::{self, ColumnBlock, EncodeOptions, Origin, Selection, encode_block};
+use super::column::{
+    self, ColumnBlock, EncodeOptions, Origin, STRIP_ROWS, Selection, StripBuilder, encode_block,
+};
 use super::garbage::Horizon;
+use super::hot::HotImage;
 use super::segment::{ColumnImage, Image, SegmentEntry};
-use super::view::read_hot_into;
+use super::view::{pin_pages, read_hot_into};
 use super::{Heap, HeapEnv};
-use crate::block::BlockKind;
+use crate::block::{BlockKind, ReleaseBlock};
 use crate::cache::Access;
 use crate::error::Result;
 use crate::ids::{BlockId, ColumnId, SegmentId};
 use crate::manifest::{Edit, SegmentImage};
-use crate::row::{Column, ColumnBuilder, ColumnReader, ColumnType, Schema};
+use crate::row::{Column, ColumnBuilder, ColumnReader, ColumnType, RowView, Schema};
 
 /// A change of one segment's form: blocks are written, not synced.
 pub struct SegmentChange {
@@ -54,6 +60,10 @@ pub struct SegmentStatus {
 
 /// Rows that are read at once.
 const BATCH: usize = 8_192;
+/// Rows stay in memory beside their new image while this part of it is free.
+const SPARE_PART: usize = 4;
+/// So many strips of them at a time.
+const KEPT_AT_ONCE: usize = 64;
 
 impl Heap {
     /// The state of each segment, for a planner. Reads nothing from disk.
@@ -101,7 +111,7 @@ impl Heap {
             Image::Column(column) => 4 * column.handle().id().len_bytes(),
         };
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let _memory = self.env.pool.reserve("freezing a segment", bytes)?;
+        let memory = self.env.pool.reserve("freezing a segment", bytes)?;
         let slots = entry.slots();
         let columns = read_columns(&self.env, &entry, schema, &present)?;
         let origin = Origin::Rows(segment.first_row());
@@ -110,11 +120,19 @@ impl Heap {
         let payload = encode_block(&columns, presence, slots, &options)?;
         drop(columns);
         let block = self.env.cache.store().write(BlockKind::ColumnBlock, column::FORMAT, &payload)?;
-        let image = SegmentImage::Column { block, slots, rows };
-        let edits = vec![Edit::PutSegment { heap: self.id, segment, image }];
+        drop((payload, memory));
+        let image = ColumnImage::new(self.env.clone(), self.handle(block), slots, rows);
+        if let Image::Hot(hot) = &entry.image {
+            let kept = keep_rows(&self.env, hot, schema, &present, &image);
+            kept.inspect_err(|_| self.env.cache.release(block))?;
+        }
+        let edits = vec![Edit::PutSegment {
+            heap: self.id,
+            segment,
+            image: SegmentImage::Column { block, slots, rows },
+        }];
         let heap = Arc::clone(self);
         let install = Install::new(move || {
-            let image = ColumnImage::new(heap.env.clone(), heap.handle(block), slots, rows);
             let marks = Arc::clone(&entry.marks);
             let image = Image::Column(Arc::new(image));
             heap.directory.swap(segment, Some(Arc::new(SegmentEntry { id: segment, image, marks })));
@@ -228,6 +246,50 @@ fn read_columns(
         (column.id, column.column_type.clone(), builder.finish())
     };
     Ok(columns.into_iter().zip(builders).map(finish).collect())
+}
+
+/// Keeps the rows of a bitmap, which an image was made of, as its strips, while memory is to spare.
+fn keep_rows(
+    env: &HeapEnv,
+    hot: &HotImage,
+    schema: &Schema,
+    present: &[u64],
+    image: &ColumnImage,
+) -> Result<()> {
+    // The block has no dropped columns, whose values the rows may have.
+    if schema.columns.iter().any(|column| column.dropped) {
+        return Ok(());
+    }
+    let slots: Vec<u32> = super::marks::set_slots(present).map(u32::from).collect();
+    let mut strip = StripBuilder::default();
+    for (batch, slots) in (0_u32..).zip(slots.chunks(KEPT_AT_ONCE * STRIP_ROWS as usize)) {
+        if env.pool.available() < env.pool.cap() / SPARE_PART {
+            return Ok(());
+        }
+        let block = image.open()?;
+        let pages = pin_pages(env, hot, &Selection::Slots(slots.to_vec()), Access::Scan)?;
+        let mut rows = pages.iter().flat_map(|(page, indexes)| indexes.iter().map(|index| page.row(*index)));
+        for number in batch * KEPT_AT_ONCE as u32.. {
+            // Rows of older schema versions lack columns: a strip with one is made when it is asked for.
+            let mut is_whole = true;
+            for row in rows.by_ref().take(STRIP_ROWS as usize) {
+                let row = RowView::new(row.unwrap_or_default(), schema)?;
+                is_whole &= row.column_count() == schema.columns.len();
+                strip.push(|bytes| {
+                    bytes.extend_from_slice(row.bytes());
+                    Ok(())
+                })?;
+            }
+            if strip.is_empty() {
+                break;
+            }
+            if is_whole {
+                block.keep_strip(number, &strip);
+            }
+            strip.clear();
+        }
+    }
+    Ok(())
 }
 
 fn read_block_into(

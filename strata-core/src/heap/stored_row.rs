@@ -6,7 +6,7 @@ use super::column::ColumnBlock;
 use super::hot::PinnedPage;
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
-use crate::row::{Column, Datum, RowView, Schema};
+use crate::row::{Datum, RowView, Schema};
 
 /// A row version. It stays readable for as long as this is held.
 pub struct StoredRow(Place);
@@ -58,10 +58,11 @@ impl StoredRow {
                 if let Some(values) = block.strip_row(schema, *slot)? {
                     return Ok(values);
                 }
-                let value = |column: &Column| {
-                    if column.dropped { Ok(Datum::Null) } else { block.get(column, *slot) }
-                };
-                schema.columns.iter().map(value).collect()
+                let mut values = Vec::with_capacity(schema.columns.len());
+                for column in schema.columns.iter() {
+                    values.push(if column.dropped { Datum::Null } else { block.get(column, *slot)? });
+                }
+                Ok(values)
             }
         }
     }

@@ -188,7 +188,7 @@ pub(super) fn read_hot_into(
 }
 
 /// The pages of a selection, each with the places of the selected rows in it.
-fn pin_pages(
+pub(super) fn pin_pages(
     env: &HeapEnv,
     hot: &HotImage,
     selection: &Selection,

@@ -228,7 +228,11 @@ impl<'a> RowView<'a> {
 
     /// All values of the row, one for each column of the schema.
     pub fn to_datums(&self) -> Result<Vec<Datum>> {
-        self.schema.columns.iter().map(|column| self.datum(column.id)).collect()
+        let mut values = Vec::with_capacity(self.schema.columns.len());
+        for column in self.schema.columns.iter() {
+            values.push(self.datum(column.id)?);
+        }
+        Ok(values)
     }
 
     pub(super) fn column_type(&self, column: ColumnId) -> Result<&'a ColumnType> {

@@ -346,9 +346,10 @@ impl ColumnBlock {
     pub(super) fn load_strip(
         &self,
         strip: u32,
+        access: Access,
         load: impl FnOnce() -> Result<(Strip, usize)>,
     ) -> Result<Arc<Strip>> {
-        self.cache.get_or_load(self.strip_key(strip), Access::Point, load)
+        self.cache.get_or_load(self.strip_key(strip), access, load)
     }
 
     /// A strip that is in the page cache.

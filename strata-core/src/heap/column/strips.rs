@@ -7,6 +7,8 @@
 //!
 //! Making a strip costs about what four lookups save by it. So lookups all over a table that is larger than the cache, in which
 //! no strip lasts, cost at most twice what they would without strips (the ski-rental bound), and a walk over all rows makes none.
+//! Rows that were hot stand in the row codec already: freezing them keeps them as strips while memory is free
+//! ([`ColumnBlock::keep_strip`]).
 //!
 //! A strip has the block's own columns, whatever schema its readers have: those may be of an ALTER that is rolled back.
 
@@ -19,14 +21,14 @@ use super::arrays::Reader;
 use super::block::ColumnBlock;
 use super::position::Positions;
 use crate::cache::Access;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::row::{
     Column, ColumnReader, Datum, DatumRef, RowView, Schema, SqlType, arrow_type, encode_row_with,
 };
 
 /// Rows of a strip.
-const STRIP_ROWS: u32 = 32;
+pub(in crate::heap) const STRIP_ROWS: u32 = 32;
 /// Strips of wider rows than this cost more than they bring.
 const STRIP_BYTES_MAX: usize = 32 << 10;
 /// The most that a row may take in the block, on average.
@@ -62,16 +64,62 @@ impl Strips {
 /// Rows in the row codec, end to end.
 #[derive(Debug)]
 pub(super) struct Strip {
-    bytes: Vec<u8>,
-    /// Where each row ends; none where the rows are too wide.
-    ends: Vec<u32>,
+    /// None where the rows are too wide.
+    bytes: Box<[u8]>,
+    /// Where each row ends: beside the count of references, so that a lookup waits for one line of memory less.
+    ends: [u16; STRIP_ROWS as usize],
 }
 
 impl Strip {
     fn row(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)? as usize;
-        let start = index.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())? as usize;
-        self.bytes.get(start..end)
+        let end = usize::from(*self.ends.get(index)?);
+        let start = index.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.bytes.get(usize::from(start)..end).filter(|row| !row.is_empty())
+    }
+
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
+}
+
+/// A strip on its way.
+#[derive(Default)]
+pub(in crate::heap) struct StripBuilder {
+    bytes: Vec<u8>,
+    ends: [u16; STRIP_ROWS as usize],
+    rows: usize,
+    is_wide: bool,
+}
+
+impl StripBuilder {
+    /// Adds the row that `write` appends to the bytes.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        if self.is_wide {
+            return Ok(());
+        }
+        write(&mut self.bytes)?;
+        self.is_wide = self.bytes.len() > STRIP_BYTES_MAX;
+        if let (Some(end), Ok(bytes)) = (self.ends.get_mut(self.rows), u16::try_from(self.bytes.len())) {
+            *end = bytes;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    fn finish(&self) -> Strip {
+        let bytes = if self.is_wide { Box::default() } else { self.bytes.as_slice().into() };
+        Strip { bytes, ends: self.ends }
+    }
+
+    /// Forgets the rows.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        (self.ends, self.rows, self.is_wide) = (Default::default(), 0, false);
     }
 }
 
@@ -90,16 +138,32 @@ impl ColumnBlock {
         let Some(strip) = self.strip(position / STRIP_ROWS) else { return Ok(None) };
         let Some(bytes) = strip.row((position % STRIP_ROWS) as usize) else { return Ok(None) };
         let row = RowView::new(bytes, self.strip_schema())?;
-        let value = |column: &Column| {
-            if column.dropped {
-                return Ok(Datum::Null);
-            }
-            match self.column_of(column)? {
-                Some(_) => row.datum(place_id(self.place_of(column.id).unwrap_or(usize::MAX))?),
-                None => Ok(column.missing.clone()),
-            }
+        let mut values = Vec::with_capacity(schema.columns.len());
+        for column in schema.columns.iter() {
+            let value = match column.dropped {
+                true => Datum::Null,
+                false => match self.place_in(column)? {
+                    Some(place) => row.datum(ColumnId::new(place as u32))?,
+                    None => column.missing.clone(),
+                },
+            };
+            values.push(value);
+        }
+        Ok(Some(values))
+    }
+
+    /// Takes over a strip of rows that were hot: all values that the block has of them, in the row codec with its columns.
+    /// It enters the cache cold, and nothing happens where it finds no room.
+    pub(in crate::heap) fn keep_strip(&self, strip: u32, rows: &StripBuilder) {
+        let Some(lookups) = self.strips().lookups.get(strip as usize) else { return };
+        let built = || {
+            let strip = rows.finish();
+            let bytes = strip.size_bytes();
+            Ok((strip, bytes))
         };
-        schema.columns.iter().map(value).collect::<Result<_>>().map(Some)
+        if self.load_strip(strip, Access::Scan, built).is_ok() {
+            lookups.store(MADE, Ordering::Relaxed);
+        }
     }
 
     /// A strip, if there is one or it is time to make it. Counts only steer, so races between lookups do no harm.
@@ -120,11 +184,9 @@ impl ColumnBlock {
             _ => {
                 lookups.store(MADE, Ordering::Relaxed);
                 // Whatever damage there is, the columns tell who reads them.
-                self.load_strip(strip, || {
+                self.load_strip(strip, Access::Point, || {
                     let strip = self.build_strip(strip)?;
-                    let bytes = size_of::<Strip>()
-                        + strip.bytes.capacity()
-                        + strip.ends.capacity() * size_of::<u32>();
+                    let bytes = strip.size_bytes();
                     Ok((strip, bytes))
                 })
                 .ok()
@@ -147,7 +209,7 @@ impl ColumnBlock {
         let readers: Vec<ColumnReader<'_>> = readers
             .map(|(array, meta)| ColumnReader::new(array.as_ref(), &meta.column_type))
             .collect::<Result<_>>()?;
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count));
+        let mut strip = StripBuilder::default();
         let mut values = Vec::with_capacity(readers.len());
         for row in 0..count {
             values.clear();
@@ -156,14 +218,11 @@ impl ColumnBlock {
             }
             // It asks for one column after the other.
             let mut values = values.drain(..);
-            encode_row_with(self.strip_schema(), &mut bytes, |_| values.next().unwrap_or(DatumRef::Null))?;
-            if bytes.len() > STRIP_BYTES_MAX {
-                return Ok(Strip { bytes: Vec::new(), ends: Vec::new() });
-            }
-            ends.push(bytes.len() as u32);
+            strip.push(|bytes| {
+                encode_row_with(self.strip_schema(), bytes, |_| values.next().unwrap_or(DatumRef::Null))
+            })?;
         }
-        bytes.shrink_to_fit();
-        Ok(Strip { bytes, ends })
+        Ok(strip.finish())
     }
 
     fn strip_schema(&self) -> &Schema {
@@ -181,9 +240,4 @@ impl ColumnBlock {
             Schema::new(SchemaVersion::default(), columns.collect())
         })
     }
-}
-
-fn place_id(place: usize) -> Result<ColumnId> {
-    let place = u32::try_from(place).map_err(|_| Error::Invalid("a column without a place".into()))?;
-    Ok(ColumnId::new(place))
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod concurrent;
 mod faults;
+mod kept_rows;
 mod model;
 mod rig;
 mod traps;
