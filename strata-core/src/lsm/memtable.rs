@@ -8,6 +8,7 @@
 //! Lock order: the map of maps, then one index's map. Nothing blocks while holding either.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,6 +163,11 @@ impl BTreeMemtable {
     }
 }
 
+/// The rows of a key. Two short keys are compared as numbers.
+fn rows_of<'m>(map: &'m IndexMap, key: &[u8]) -> Option<&'m Rows> {
+    if InlineKey::is_short(key) { map.get(&InlineKey::new(key)) } else { map.get(key) }
+}
+
 /// What an entry is charged, given whether its key was there before.
 fn charge(key: &[u8], new_key: bool) -> usize {
     if new_key { ENTRY_OVERHEAD_BYTES + key.len() } else { 2 * size_of::<RowId>() }
@@ -175,8 +181,9 @@ impl Memtable for BTreeMemtable {
             let map = self.map_or_new(run[0].index);
             let mut map = map.write();
             for (entry, place) in run.iter().zip(place..) {
-                match map.get_mut(entry.key) {
-                    Some(rows) => {
+                match map.entry(InlineKey::new(entry.key)) {
+                    Entry::Occupied(mut there) => {
+                        let rows = there.get_mut();
                         if !rows.insert(entry.row) {
                             continue;
                         }
@@ -186,8 +193,8 @@ impl Memtable for BTreeMemtable {
                         }
                         inserted.bytes += charge(entry.key, false);
                     }
-                    None => {
-                        map.insert(InlineKey::new(entry.key), Rows::One(entry.row));
+                    Entry::Vacant(free) => {
+                        free.insert(Rows::One(entry.row));
                         inserted.bytes += charge(entry.key, true);
                     }
                 }
@@ -223,7 +230,7 @@ impl Memtable for BTreeMemtable {
     fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId> {
         let maps = self.maps.read();
         let map = maps.get(&index)?.read();
-        map.get(key)?.select(below, None, false).last().copied()
+        rows_of(&map, key)?.select(below, None, false).last().copied()
     }
 
     fn chunk(&self, scan: &ChunkScan<'_>, out: &mut EntryBatch) -> ChunkEnd {

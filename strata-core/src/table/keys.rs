@@ -38,12 +38,14 @@ pub fn encode_index_key(
 
 /// The keys that a row has in all indexes of its table.
 pub fn index_keys(table: &TableDef, values: &[Datum]) -> Result<Vec<RowKey>> {
-    let keys = table.indexes.iter().map(|index| {
-        let mut key = Vec::with_capacity(KEY_BYTES);
+    let mut keys = Vec::with_capacity(table.indexes.len());
+    let mut key = Vec::with_capacity(KEY_BYTES);
+    for index in &table.indexes {
+        key.clear();
         encode_index_key(table, index, values, &mut key)?;
-        Ok((index.id, key.into()))
-    });
-    keys.collect()
+        keys.push((index.id, key.as_slice().into()));
+    }
+    Ok(keys)
 }
 
 /// Whether a key has a NULL in it: such keys are never duplicates.

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::write_set::{BulkPart, FinalMarks, HeapWrites, WriteSet};
+use super::write_set::{BulkPart, FinalMarks, HeapWrites, OwnRow, WriteSet};
 use crate::codec::{Cursor, Damage, Decoded, put_count, put_i64, put_sized, put_u32, put_u64};
 use crate::heap::{DenseMarks, RowRun};
 use crate::ids::{HeapId, IndexId, LoadId, RowId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
@@ -19,6 +19,12 @@ const MOVED_FORMAT: u8 = 2;
 /// The first format that has many marks on a segment together.
 const DENSE_FORMAT: u8 = 3;
 const NO_SUCCESSOR: u64 = u64::MAX;
+/// Bytes before a row: its length.
+const SIZE_BYTES: usize = 4;
+/// Bytes before the key of an entry: the index, the ordinal, the length.
+const ENTRY_BYTES: usize = 16;
+/// What most records have behind their rows and entries.
+const REST_BYTES: usize = 256;
 /// Of the ordinal of a successor: the row was moved.
 const MOVED: u64 = 1 << 63;
 
@@ -104,6 +110,9 @@ impl RecordBody {
         // Ordinals in the record count only the rows that are left.
         let first = writes.first_in_memory();
         let mut renumbered = vec![NO_SUCCESSOR; if writes.has_removed() { writes.row_count() } else { 0 }];
+        let key_bytes = |row: &OwnRow| row.keys.iter().map(|(_, key)| ENTRY_BYTES + key.len()).sum::<usize>();
+        let row_bytes = |row: &OwnRow| SIZE_BYTES + row.bytes.len() + key_bytes(row);
+        out.reserve(writes.final_rows().map(|(_, row)| row_bytes(row)).sum::<usize>() + REST_BYTES);
         put_u32(out, heap.get());
         let counts_at = out.len();
         out.extend_from_slice(&[0; 16]);

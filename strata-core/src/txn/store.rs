@@ -376,6 +376,7 @@ impl Store {
             }
             deltas.push((part.heap, i64::from(part.rows) - part.ended() as i64));
             if !replay.skips_index() {
+                entries.reserve(part.entries as usize);
                 entries.extend(body.entries(part).filter_map(|(index, ordinal, key)| {
                     Some(IndexEntry { index, key, row: places.find(ordinal)?.0 })
                 }));
