@@ -115,6 +115,12 @@ impl<T> Chain<T> {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+thread_local! {
+    /// Links that this thread has walked, of all lists: what many questions cost.
+    pub(super) static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// Walks the links, newest first.
 pub(super) struct Links<T> {
     next: Option<Arc<Link<T>>>,
@@ -125,6 +131,8 @@ impl<T> Iterator for Links<T> {
 
     fn next(&mut self) -> Option<Arc<Link<T>>> {
         let link = self.next.take()?;
+        #[cfg(all(test, not(loom)))]
+        STEPS.set(STEPS.get() + 1);
         self.next = link.previous();
         Some(link)
     }

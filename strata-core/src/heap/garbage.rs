@@ -5,10 +5,18 @@
 //! that came after it. The answer is exact where marks are resident, and "no" where they are not. It never becomes
 //! "no" again: a new snapshot is at `published` or later.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
 use super::Heap;
+use super::marks::BITS_BYTES;
 use super::segment::SegmentEntry;
-use crate::ids::{IndexId, RowId, Timestamp};
+use crate::ids::{IndexId, RowId, SegmentId, Timestamp};
 use crate::lsm::Liveness;
+use crate::memory::Reservation;
 
 /// The snapshots that are live at a moment, and the newest one that a reader may take.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +30,11 @@ pub struct Horizon {
 /// A horizon with what it sees of one heap.
 pub struct GarbageProbe<'a> {
     heap: &'a Heap,
+    seen: Seen,
+}
+
+/// What a horizon sees of one heap.
+struct Seen {
     /// A mark up to here is garbage whatever the row's birth.
     oldest: Timestamp,
     published: Timestamp,
@@ -29,26 +42,87 @@ pub struct GarbageProbe<'a> {
     live: Vec<(Timestamp, RowId)>,
 }
 
+/// The garbage of a heap at a horizon, for who asks about very many rows while commits go on.
+///
+/// Each commit since the horizon leaves a link in the heap's list and one in the marks of each segment that it touched,
+/// and asking about a dead row walks them. Here the former are walked once, and the latter once a segment: its garbage is
+/// kept as a bitmap. What the horizon calls garbage was marked before it, so later commits add nothing.
+pub struct GarbageMap {
+    heap: Arc<Heap>,
+    horizon: Horizon,
+    seen: OnceLock<Seen>,
+    segments: Mutex<Segments>,
+}
+
+/// Bitmaps of garbage.
+struct Segments {
+    words: HashMap<SegmentId, Vec<u64>, foldhash::fast::RandomState>,
+    memory: Reservation,
+}
+
+/// The part of the pool that the bitmaps of one map take at most. Rows of other segments are asked about one by one.
+const POOL_PART: usize = 64;
+
 impl Heap {
     /// Asks for garbage at this horizon, which may be an old one: its snapshots may have ended.
     pub fn garbage(&self, horizon: &Horizon) -> GarbageProbe<'_> {
-        debug_assert!(horizon.live.is_sorted());
-        let live: Vec<_> = horizon
-            .live
-            .iter()
-            .map(|snapshot| (*snapshot, self.versions.seen_by(*snapshot).row_end))
-            .collect();
-        let oldest = horizon.live.first().map_or(horizon.published, |first| horizon.published.min(*first));
-        GarbageProbe { heap: self, oldest, published: horizon.published, live }
+        GarbageProbe { heap: self, seen: self.seen_by(horizon) }
     }
 
-    /// Whether nobody can see the row, answered from what is resident. For many rows, [`Heap::garbage`] is cheaper.
-    pub fn is_garbage(&self, row: RowId, horizon: &Horizon) -> bool {
-        let entry = self.directory.get(row.segment());
-        if entry.is_some_and(|entry| !entry.marks.is_dead(row.slot())) {
-            return false;
+    fn seen_by(&self, horizon: &Horizon) -> Seen {
+        debug_assert!(horizon.live.is_sorted());
+        let row_end = |snapshot: &Timestamp| self.versions.seen_by(*snapshot).row_end;
+        let live = horizon.live.iter().map(|snapshot| (*snapshot, row_end(snapshot))).collect();
+        let oldest = horizon.live.first().map_or(horizon.published, |first| horizon.published.min(*first));
+        Seen { oldest, published: horizon.published, live }
+    }
+
+    /// Asks for the garbage of very many rows.
+    pub fn garbage_map(self: Arc<Self>, horizon: Horizon) -> GarbageMap {
+        let memory = self.env.pool.empty("garbage of segments");
+        let segments = Mutex::new(Segments { words: HashMap::default(), memory });
+        GarbageMap { heap: self, horizon, seen: OnceLock::new(), segments }
+    }
+
+    /// The segment of a row that may be garbage; otherwise, whether it is.
+    fn dead(&self, row: RowId) -> std::result::Result<Arc<SegmentEntry>, bool> {
+        if row >= self.end() {
+            return Err(false);
         }
-        self.garbage(horizon).is_garbage(row)
+        let entry = self.directory.get(row.segment()).ok_or(true)?;
+        if entry.marks.is_loaded() && entry.marks.is_dead(row.slot()) { Ok(entry) } else { Err(false) }
+    }
+}
+
+impl GarbageMap {
+    /// Whether nobody can see the row.
+    pub fn is_garbage(&self, row: RowId) -> bool {
+        let entry = match self.heap.dead(row) {
+            Ok(entry) => entry,
+            Err(is_garbage) => return is_garbage,
+        };
+        let seen = self.seen.get_or_init(|| self.heap.seen_by(&self.horizon));
+        let mut segments = self.segments.lock();
+        let Segments { words, memory } = &mut *segments;
+        let words = match words.entry(entry.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let limit = self.heap.env.pool.cap() / POOL_PART;
+                if memory.bytes() + BITS_BYTES > limit || memory.grow(BITS_BYTES).is_err() {
+                    return seen.is_garbage(&entry, row);
+                }
+                new.insert(seen.words(&entry))
+            }
+        };
+        let slot = usize::from(row.slot());
+        words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+impl GarbageMap {
+    pub(super) fn has_bitmaps(&self) -> bool {
+        !self.segments.lock().words.is_empty()
     }
 }
 
@@ -65,33 +139,12 @@ impl Liveness for GarbageProbe<'_> {
 impl GarbageProbe<'_> {
     /// Whether nobody can see the row.
     pub fn is_garbage(&self, row: RowId) -> bool {
-        if row >= self.heap.end() {
-            return false;
-        }
-        let Some(entry) = self.heap.directory.get(row.segment()) else { return true };
-        let marks = &entry.marks;
-        if !marks.is_loaded() || !marks.is_dead(row.slot()) {
-            return false;
-        }
-        marks.end_after(row.slot(), self.oldest).is_none_or(|end_ts| self.has_ended(row, end_ts))
-    }
-
-    /// Whether a row with this end is garbage.
-    fn has_ended(&self, row: RowId, end_ts: Timestamp) -> bool {
-        end_ts <= self.published
-            && !self.live.iter().any(|(snapshot, row_end)| row < *row_end && *snapshot < end_ts)
+        self.heap.dead(row).map_or_else(|is_garbage| is_garbage, |entry| self.seen.is_garbage(&entry, row))
     }
 
     /// The garbage of a segment whose marks are loaded: a bit for each slot.
     pub(super) fn words(&self, entry: &SegmentEntry) -> Vec<u64> {
-        debug_assert!(entry.marks.is_loaded());
-        let mut words = entry.marks.dead_words();
-        entry.marks.later_than(self.oldest, |slot, end_ts, _| {
-            if !self.has_ended(RowId::from_parts(entry.id, slot), end_ts) {
-                words[usize::from(slot) / 64] &= !(1 << (slot % 64));
-            }
-        });
-        words
+        self.seen.words(entry)
     }
 
     /// How many slots of a segment are garbage, reclaimed ones included. Marks that have not been read since opening
@@ -101,5 +154,30 @@ impl GarbageProbe<'_> {
             return entry.marks.dead();
         }
         self.words(entry).iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+impl Seen {
+    /// Whether nobody can see a row that is dead.
+    fn is_garbage(&self, entry: &SegmentEntry, row: RowId) -> bool {
+        let end_ts = entry.marks.end_after(row.slot(), self.oldest);
+        end_ts.is_none_or(|end_ts| self.has_ended(row, end_ts))
+    }
+
+    /// Whether a row with this end is garbage.
+    fn has_ended(&self, row: RowId, end_ts: Timestamp) -> bool {
+        end_ts <= self.published
+            && !self.live.iter().any(|(snapshot, row_end)| row < *row_end && *snapshot < end_ts)
+    }
+
+    fn words(&self, entry: &SegmentEntry) -> Vec<u64> {
+        debug_assert!(entry.marks.is_loaded());
+        let mut words = entry.marks.dead_words();
+        entry.marks.later_than(self.oldest, |slot, end_ts, _| {
+            if !self.has_ended(RowId::from_parts(entry.id, slot), end_ts) {
+                words[usize::from(slot) / 64] &= !(1 << (slot % 64));
+            }
+        });
+        words
     }
 }

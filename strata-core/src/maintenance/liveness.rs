@@ -6,19 +6,18 @@ use std::sync::Arc;
 use super::Maintainer;
 use crate::catalog::Catalog;
 use crate::catalog::system::SystemTable;
-use crate::heap::{Heap, Horizon};
+use crate::heap::{GarbageMap, Horizon};
 use crate::ids::{HeapId, IndexId, RowId};
 use crate::lsm::Liveness;
 
 /// The heaps and the horizon at one instant. A version that is garbage stays so.
 pub(super) struct HeapLiveness {
-    heap_of: HashMap<IndexId, Arc<Heap>>,
-    horizon: Horizon,
+    heap_of: HashMap<IndexId, Arc<GarbageMap>>,
 }
 
 impl Liveness for HeapLiveness {
     fn is_garbage(&self, index: IndexId, row: RowId) -> bool {
-        self.heap_of.get(&index).is_some_and(|heap| heap.is_garbage(row, &self.horizon))
+        self.heap_of.get(&index).is_some_and(|garbage| garbage.is_garbage(row))
     }
 
     fn index_exists(&self, index: IndexId) -> bool {
@@ -38,14 +37,17 @@ impl Maintainer {
 
     pub(super) fn liveness(&self) -> HeapLiveness {
         let horizon = self.shared.store.snapshots.horizon();
-        let mut heap_of = HashMap::new();
+        let (mut heap_of, mut maps) = (HashMap::new(), HashMap::new());
         for catalog in self.visible_catalogs(&horizon) {
-            for table in catalog.tables() {
-                let heap = self.shared.store.heaps.get_or_create(table.heap);
-                heap_of.extend(table.indexes.iter().map(|index| (index.id, heap.clone())));
+            for table in catalog.tables().filter(|table| !table.indexes.is_empty()) {
+                let map = maps.entry(table.heap).or_insert_with(|| {
+                    let heap = self.shared.store.heaps.get_or_create(table.heap);
+                    Arc::new(heap.garbage_map(horizon.clone()))
+                });
+                heap_of.extend(table.indexes.iter().map(|index| (index.id, Arc::clone(map))));
             }
         }
-        HeapLiveness { heap_of, horizon }
+        HeapLiveness { heap_of }
     }
 
     /// The heaps that some catalog in use names; the others belonged to dropped or truncated tables.

@@ -111,6 +111,7 @@ impl Model {
         let oldest = self.live.first().copied().unwrap_or(now);
         let horizon = self.rig.horizon(&self.live);
         let heap = &self.rig.heap;
+        let map = heap.clone().garbage_map(horizon.clone());
         for (row, version) in &self.versions {
             for snapshot in self.live.iter().copied().chain([now]) {
                 let expected = version.birth <= snapshot && version.end.is_none_or(|end| end > snapshot);
@@ -120,7 +121,9 @@ impl Model {
                 .live
                 .iter()
                 .any(|snapshot| version.birth <= *snapshot && version.end.is_none_or(|end| *snapshot < end));
-            if heap.is_garbage(*row, &horizon) {
+            let is_garbage = heap.garbage(&horizon).is_garbage(*row);
+            assert_eq!(map.is_garbage(*row), is_garbage, "{row}");
+            if is_garbage {
                 assert!(version.end.is_some() && !pinned, "{row} is garbage and somebody sees it");
             }
             if let (Some(end), true) = (version.end, pinned)

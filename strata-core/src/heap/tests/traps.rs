@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
+use super::super::chain::STEPS;
 use super::super::column::Selection;
 use super::super::{Heap, Horizon};
 use super::rig::{HEAP, ID, Record, Rig, apply, ts};
@@ -86,7 +87,7 @@ fn replay_into_a_dropped_segment() {
         assert_eq!(ids(&rig, 3).len(), rest.len());
         assert_eq!(rig.heap.live_rows(ts(3)), rest.len() as u64);
         assert!(!rig.heap.is_live(dying[0], ts(3)).expect("memory"));
-        assert!(rig.heap.is_garbage(dying[30], &horizon));
+        assert!(rig.heap.garbage(&horizon).is_garbage(dying[30]));
         assert!(rig.heap.row(dying[30]).is_err());
         rig.reopen();
     }
@@ -160,15 +161,55 @@ fn one_long_reader_pins_only_what_it_sees() {
     }
     for pruned in [false, true] {
         let horizon = rig.horizon(&live);
-        let garbage = versions.iter().filter(|row| rig.heap.is_garbage(**row, &horizon)).count();
+        let garbage = versions.iter().filter(|row| rig.heap.garbage(&horizon).is_garbage(**row)).count();
         assert_eq!(garbage, 49, "all but what the reader sees and the newest; pruned: {pruned}");
-        assert!(!rig.heap.is_garbage(versions[0], &horizon));
+        assert!(!rig.heap.garbage(&horizon).is_garbage(versions[0]));
         rig.heap.prune(&live, rig.last());
         assert_eq!(ids(&rig, 1), [0]);
         assert_eq!(rig.heap.visible_end(ts(1)), RowId::new(1));
     }
-    assert!(rig.heap.is_garbage(versions[0], &rig.horizon(&[])));
-    assert!(!rig.heap.is_garbage(counter, &rig.horizon(&[])));
+    assert!(rig.heap.garbage(&rig.horizon(&[])).is_garbage(versions[0]));
+    assert!(!rig.heap.garbage(&rig.horizon(&[])).is_garbage(counter));
+}
+
+/// A flush asks about all of its rows at one horizon, and commits go on: with bitmaps, and where there is no memory for them.
+#[test]
+fn what_a_horizon_calls_garbage_does_not_change_while_commits_go_on() {
+    for (pool, has_bitmaps) in [(16 << 20, true), (500 << 10, false)] {
+        let mut rig = Rig::new(1 << 20, pool);
+        let rows = fill(&mut rig, 0, 300);
+        let marks = |rows: &[RowId]| rows.iter().map(|row| (*row, None)).collect::<Vec<_>>();
+        rig.commit(Vec::new(), &marks(&rows[..100]));
+        let reader = rig.last();
+        rig.commit(Vec::new(), &marks(&rows[100..150]));
+        let map = rig.heap.clone().garbage_map(rig.horizon(&[reader]));
+        assert!(map.is_garbage(rows[0]));
+        assert_eq!(map.has_bitmaps(), has_bitmaps);
+        let later = fill(&mut rig, 300, 10);
+        rig.commit(Vec::new(), &marks(&rows[150..200]));
+        rig.commit(Vec::new(), &marks(&later[..5]));
+        let garbage = |row: &&RowId| map.is_garbage(**row);
+        assert_eq!(rows.iter().chain(&later).filter(garbage).count(), 100);
+        assert!(rows[..100].iter().all(|row| map.is_garbage(*row)));
+        let now = rig.heap.clone().garbage_map(rig.horizon(&[]));
+        assert_eq!(rows.iter().chain(&later).filter(|row| now.is_garbage(**row)).count(), 205);
+    }
+}
+
+/// A flush of many dead rows walked all that was committed since it began for each of them, and the more was committed the
+/// longer it took: two minutes after eight seconds of updates.
+#[test]
+fn asking_about_many_rows_walks_what_commits_left_once() {
+    let mut rig = Rig::new(1 << 20, 16 << 20);
+    let rows = fill(&mut rig, 0, 1_000);
+    let all: Vec<_> = rows.iter().map(|row| (*row, None)).collect();
+    rig.commit(Vec::new(), &all[..500]);
+    let map = rig.heap.clone().garbage_map(rig.horizon(&[rig.last()]));
+    all[500..].iter().for_each(|mark| drop(rig.commit(Vec::new(), &[*mark])));
+    let before = STEPS.get();
+    assert_eq!(rows.iter().filter(|row| map.is_garbage(**row)).count(), 500);
+    let steps = STEPS.get() - before;
+    assert!((500..3_000).contains(&steps), "{steps} links walked for 500 commits and 1,000 rows");
 }
 
 /// A dirty page that is evicted goes to a fresh extent; what the manifest names stays until another edit is durable.
