@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::ids::Lsn;
@@ -14,6 +15,10 @@ pub(super) type OnDurable = Arc<dyn Fn(Result<Lsn>) + Send + Sync>;
 /// How often the sync thread gives way before it parks: under load the next record is there by then, and a commit
 /// need not pay for a wake-up inside the commit section.
 const YIELDS: u32 = 16;
+/// Who gives way to a thread that computes comes back after that one's time slice, milliseconds later, and commits wait. After a
+/// yield that took so long, the sync thread parks at once so many times: who is woken need not wait for a slice.
+const SLOW_YIELD: Duration = Duration::from_micros(200);
+const PARKS_AFTER_SLOW_YIELD: u32 = 256;
 
 /// The running threads; dropping this stops them, after a last flush.
 pub(super) struct Threads {
@@ -65,6 +70,7 @@ impl Drop for Threads {
 
 fn run_sync(shared: &Shared, on_durable: &OnDurable) {
     let mut reported = Lsn::new(0);
+    let mut parks = 0_u32;
     loop {
         let stopping = shared.stopping.load(Ordering::SeqCst);
         match shared.flush() {
@@ -88,11 +94,16 @@ fn run_sync(shared: &Shared, on_durable: &OnDurable) {
         if stopping && shared.in_flight() == 0 {
             return;
         }
-        let mut yields = 0;
+        let mut yields = if parks > 0 { YIELDS } else { 0 };
         while yields < YIELDS && !has_work() {
+            let start = Instant::now();
             std::thread::yield_now();
             yields += 1;
+            if start.elapsed() > SLOW_YIELD {
+                (yields, parks) = (YIELDS, PARKS_AFTER_SLOW_YIELD);
+            }
         }
+        parks = parks.saturating_sub(1);
         if !has_work() {
             shared.sync_thread.sleep(has_work);
         }
