@@ -17,13 +17,27 @@ fn a_changed_byte_changes_no_answer() {
     sweep("frozen", &frozen(), &random, 25);
 }
 
+/// Where headers, directories and frames are, numbers become vast: none of them may size an allocation.
+#[test]
+fn a_number_made_vast_asks_for_no_memory() {
+    let random = random();
+    for (name, kept) in [("every form", &every_form().kept), ("every encoding", &every_encoding())] {
+        let all = ends_of_numbers(&kept.files);
+        let some = (0..100).map(|_| all[random.below(all.len() as u64) as usize].clone()).collect();
+        change(name, kept, some, || 0x7F);
+    }
+}
+
 fn sweep(name: &str, kept: &Kept, random: &SeededRandom, count: usize) {
+    change(name, kept, places(&kept.files, random, count), || 1 + random.below(255) as u8);
+}
+
+fn change(name: &str, kept: &Kept, places: Vec<(PathBuf, usize)>, change: impl Fn() -> u8) {
     assert_intact(name, kept);
     let mut refused = 0;
-    let places = places(&kept.files, random, count);
     for (file, offset) in &places {
         let mut files = kept.files.clone();
-        let change = 1 + random.below(255) as u8;
+        let change = change();
         let bytes = files.get_mut(file).expect("a file of the list");
         bytes[*offset] ^= change;
         let what = format!("{name}: byte {offset} of {} ^ {change:#x}", file.display());
@@ -31,6 +45,22 @@ fn sweep(name: &str, kept: &Kept, random: &SeededRandom, count: usize) {
     }
     println!("{name}: {} bytes changed, {refused} refused", places.len());
     assert!(refused > 0, "{name}: no changed byte was noticed");
+}
+
+/// The zeros behind what may be a number, in the first bytes of each file and of each page that a block may begin at.
+fn ends_of_numbers(files: &Files) -> Vec<(PathBuf, usize)> {
+    const PAGE: usize = 4_096;
+    const HEAD: usize = 192;
+    let mut ends = Vec::new();
+    for (path, bytes) in files {
+        for at in (1..bytes.len()).filter(|at| (1..HEAD).contains(&(at % PAGE))) {
+            let before = &bytes[at.saturating_sub(3)..at];
+            if bytes[at] == 0 && before.iter().any(|byte| *byte != 0) {
+                ends.push((path.clone(), at));
+            }
+        }
+    }
+    ends
 }
 
 /// Bytes to change, as many from each file. Zeros are mostly padding: one in twenty.
