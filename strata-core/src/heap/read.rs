@@ -25,9 +25,14 @@ impl Heap {
     /// # Errors
     /// Those of the block store where the marks must be read.
     pub fn is_live(&self, row: RowId, snapshot: Timestamp) -> Result<bool> {
-        if row >= self.visible_end(snapshot) {
-            return Ok(false);
-        }
+        Ok(row < self.visible_end(snapshot) && self.is_unmarked(row, snapshot)?)
+    }
+
+    /// Whether a snapshot that sees the row's insertion sees it still: it was not marked by then.
+    ///
+    /// # Errors
+    /// As [`is_live`](Self::is_live).
+    pub fn is_unmarked(&self, row: RowId, snapshot: Timestamp) -> Result<bool> {
         match self.directory.get(row.segment()) {
             Some(entry) => {
                 entry.marks.load(&self.env)?;

@@ -49,8 +49,8 @@ impl IndexScan {
                 (keys, merge)
             })
             .unwrap_or_default();
-        let below = table.heap().visible_end(table.view().snapshot().timestamp());
-        let cursor = table.view().shared().store.tree.range(index, lower, upper, reverse, below);
+        let tree = &table.view().shared().store.tree;
+        let cursor = tree.range(index, lower, upper, reverse, table.row_end());
         let mut scan = Self {
             table,
             cursor,

@@ -129,7 +129,7 @@ impl Transaction {
 
     /// A view of the table that notes what is read, where the level is SERIALIZABLE.
     pub(super) fn tracked_view(&self, table: TableId) -> Result<Option<TableView>> {
-        self.reads.as_ref().map(|_| self.view().table(table)).transpose()
+        self.reads.as_ref().map(|_| self.view().into_table(table)).transpose()
     }
 
     /// A view of all that is published now, whatever the level.

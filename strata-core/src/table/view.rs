@@ -66,6 +66,14 @@ impl ReadView {
     /// # Errors
     /// `NotFound`.
     pub fn table(&self, id: TableId) -> Result<TableView> {
+        self.clone().into_table(id)
+    }
+
+    /// The same, for who needs the view for one table.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn into_table(self, id: TableId) -> Result<TableView> {
         let def = self.catalog.table(id)?.clone();
         let heap = self.shared.store.heaps.get_or_create(def.heap);
         // A heap that only this transaction knows is nobody else's to change.
@@ -74,7 +82,8 @@ impl ReadView {
             latest.table(id).is_ok_and(|latest| latest.heap == def.heap)
         };
         let reads = self.reads.clone().filter(|_| is_shared);
-        Ok(TableView { view: self.clone(), def, heap, reads })
+        let row_end = heap.visible_end(self.snapshot.timestamp());
+        Ok(TableView { view: self, def, heap, row_end, reads })
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -91,6 +100,8 @@ pub struct TableView {
     view: ReadView,
     def: Arc<TableDef>,
     heap: Arc<Heap>,
+    /// The RowId below which the snapshot sees the inserts.
+    row_end: RowId,
     /// Where reads are noted, if they are.
     reads: Option<Arc<ReadSet>>,
 }
@@ -108,6 +119,16 @@ impl TableView {
 
     pub(super) fn heap(&self) -> &Arc<Heap> {
         &self.heap
+    }
+
+    /// The RowId below which the snapshot sees the inserts.
+    pub(super) fn row_end(&self) -> RowId {
+        self.row_end
+    }
+
+    /// Whether the snapshot sees a committed row.
+    fn is_live(&self, row: RowId) -> Result<bool> {
+        Ok(row < self.row_end && self.heap.is_unmarked(row, self.view.snapshot.timestamp())?)
     }
 
     /// Whether reads are noted: the transaction is SERIALIZABLE.
@@ -166,11 +187,11 @@ impl TableView {
 
     /// Or the snapshot sees no row at all that it could lack.
     fn index_is_as_old_as_the_snapshot(&self, index: IndexId) -> bool {
-        let (view, snapshot) = (&self.view, self.view.snapshot.timestamp());
-        if !view.has_ddl || self.heap.visible_end(snapshot) == RowId::ZERO {
+        let view = &self.view;
+        if !view.has_ddl || self.row_end == RowId::ZERO {
             return true;
         }
-        let catalog = view.shared.catalog.at(snapshot);
+        let catalog = view.shared.catalog.at(view.snapshot.timestamp());
         catalog.table(self.def.id).is_ok_and(|table| table.index(index).is_some())
     }
 
@@ -226,7 +247,7 @@ impl TableView {
         if self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false) {
             return Ok(false);
         }
-        self.heap.is_live(row, self.view.snapshot.timestamp())
+        self.is_live(row)
     }
 
     /// The row of this RowId, whether visible or not.
@@ -261,21 +282,19 @@ impl TableView {
             return Ok(Some(row));
         }
         // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
-        let snapshot = self.view.snapshot.timestamp();
         let tree = &self.view.shared.store.tree;
         let is_marked = |row| self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false);
         // A key is unique: the row that a snapshot sees with it is the newest below the snapshot's end.
         if let Some(row) = tree.hint(index, key)
-            && self.heap.is_live(row, snapshot)?
+            && self.is_live(row)?
         {
             return Ok((!is_marked(row)).then_some(row));
         }
-        let below = self.heap.visible_end(snapshot);
-        let Some(row) = tree.first(index, key, below)? else { return Ok(None) };
+        let Some(row) = tree.first(index, key, self.row_end)? else { return Ok(None) };
         if is_marked(row) {
             return Ok(None);
         }
-        Ok(self.heap.is_live(row, snapshot)?.then_some(row))
+        Ok(self.is_live(row)?.then_some(row))
     }
 
     /// The visible rows with this key of an index, newest first.

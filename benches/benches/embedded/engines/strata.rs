@@ -77,7 +77,7 @@ impl Strata {
     }
 
     fn view(&self) -> Outcome<TableView> {
-        Ok(self.database.view().table(self.table)?)
+        Ok(self.database.view().into_table(self.table)?)
     }
 
     fn key(&self, id: i64) -> Outcome<Vec<u8>> {
