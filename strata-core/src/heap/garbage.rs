@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use super::marks::BITS_BYTES;
 use super::segment::SegmentEntry;
 use crate::ids::{IndexId, RowId, SegmentId, Timestamp};
 use crate::lsm::Liveness;
-use crate::memory::Reservation;
+use crate::memory::{MemoryPool, Reservation};
 
 /// The snapshots that are live at a moment, and the newest one that a reader may take.
 #[derive(Clone, Debug, Default)]
@@ -51,17 +52,39 @@ pub struct GarbageMap {
     heap: Arc<Heap>,
     horizon: Horizon,
     seen: OnceLock<Seen>,
-    segments: Mutex<Segments>,
+    segments: Mutex<HashMap<SegmentId, Vec<u64>, foldhash::fast::RandomState>>,
+    memory: Arc<GarbageMemory>,
 }
 
-/// Bitmaps of garbage.
-struct Segments {
-    words: HashMap<SegmentId, Vec<u64>, foldhash::fast::RandomState>,
-    memory: Reservation,
+/// The memory of the bitmaps that belong together. Once no more is to be had, rows of further segments are asked about one by
+/// one: a flush is what frees memory, and must not look for some at every row.
+pub struct GarbageMemory {
+    reservation: Mutex<Reservation>,
+    limit: usize,
+    is_full: AtomicBool,
 }
 
-/// The part of the pool that the bitmaps of one map take at most. Rows of other segments are asked about one by one.
+/// The part of the pool that bitmaps take at most.
 const POOL_PART: usize = 64;
+
+impl GarbageMemory {
+    /// None yet.
+    pub fn new(pool: &MemoryPool) -> Arc<Self> {
+        let reservation = Mutex::new(pool.empty("garbage of segments"));
+        Arc::new(Self { reservation, limit: pool.cap() / POOL_PART, is_full: AtomicBool::new(false) })
+    }
+
+    /// Takes what a bitmap needs.
+    fn take(&self) -> bool {
+        if self.is_full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut reservation = self.reservation.lock();
+        let is_taken = reservation.bytes() + BITS_BYTES <= self.limit && reservation.grow(BITS_BYTES).is_ok();
+        self.is_full.store(!is_taken, Ordering::Relaxed);
+        is_taken
+    }
+}
 
 impl Heap {
     /// Asks for garbage at this horizon, which may be an old one: its snapshots may have ended.
@@ -78,10 +101,9 @@ impl Heap {
     }
 
     /// Asks for the garbage of very many rows.
-    pub fn garbage_map(self: Arc<Self>, horizon: Horizon) -> GarbageMap {
-        let memory = self.env.pool.empty("garbage of segments");
-        let segments = Mutex::new(Segments { words: HashMap::default(), memory });
-        GarbageMap { heap: self, horizon, seen: OnceLock::new(), segments }
+    pub fn garbage_map(self: Arc<Self>, horizon: Horizon, memory: &Arc<GarbageMemory>) -> GarbageMap {
+        let (seen, segments) = (OnceLock::new(), Mutex::default());
+        GarbageMap { heap: self, horizon, seen, segments, memory: Arc::clone(memory) }
     }
 
     /// The segment of a row that may be garbage; otherwise, whether it is.
@@ -103,16 +125,10 @@ impl GarbageMap {
         };
         let seen = self.seen.get_or_init(|| self.heap.seen_by(&self.horizon));
         let mut segments = self.segments.lock();
-        let Segments { words, memory } = &mut *segments;
-        let words = match words.entry(entry.id) {
+        let words = match segments.entry(entry.id) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let limit = self.heap.env.pool.cap() / POOL_PART;
-                if memory.bytes() + BITS_BYTES > limit || memory.grow(BITS_BYTES).is_err() {
-                    return seen.is_garbage(&entry, row);
-                }
-                new.insert(seen.words(&entry))
-            }
+            Entry::Vacant(new) if self.memory.take() => new.insert(seen.words(&entry)),
+            Entry::Vacant(_) => return seen.is_garbage(&entry, row),
         };
         let slot = usize::from(row.slot());
         words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
@@ -122,7 +138,7 @@ impl GarbageMap {
 #[cfg(test)]
 impl GarbageMap {
     pub(super) fn has_bitmaps(&self) -> bool {
-        !self.segments.lock().words.is_empty()
+        !self.segments.lock().is_empty()
     }
 }
 

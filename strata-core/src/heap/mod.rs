@@ -54,7 +54,7 @@ use parking_lot::Mutex;
 pub use apply::{Prepared, RowRun};
 pub use changes::Changed;
 pub use checkpoint::{HeapCheckpoint, Install};
-pub use garbage::{GarbageMap, GarbageProbe, Horizon};
+pub use garbage::{GarbageMap, GarbageMemory, GarbageProbe, Horizon};
 pub use marks::{DENSE_MARKS, DenseMarks, MARKS_FORMAT, Mark, MarkGroup, Marks, MarksImage, Successor};
 pub use rewrite::{SegmentChange, SegmentStatus};
 pub use row_page::{MAX_SLOTTED_ROW, PAGE_BYTES, PageAddress, ROW_PAGE_FORMAT, RowPage};

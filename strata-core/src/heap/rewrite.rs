@@ -123,6 +123,7 @@ impl Heap {
         drop((payload, memory));
         let image = ColumnImage::new(self.env.clone(), self.handle(block), slots, rows);
         if let Image::Hot(hot) = &entry.image {
+            // Better now than once the manifest names it: a block that cannot be opened.
             let kept = keep_rows(&self.env, hot, schema, &present, &image);
             kept.inspect_err(|_| self.env.cache.release(block))?;
         }
@@ -260,13 +261,16 @@ fn keep_rows(
     if schema.columns.iter().any(|column| column.dropped) {
         return Ok(());
     }
+    let block = image.open()?;
+    if !block.has_strips() {
+        return Ok(());
+    }
     let slots: Vec<u32> = super::marks::set_slots(present).map(u32::from).collect();
     let mut strip = StripBuilder::default();
     for (batch, slots) in (0_u32..).zip(slots.chunks(KEPT_AT_ONCE * STRIP_ROWS as usize)) {
         if env.pool.available() < env.pool.cap() / SPARE_PART {
             return Ok(());
         }
-        let block = image.open()?;
         let pages = pin_pages(env, hot, &Selection::Slots(slots.to_vec()), Access::Scan)?;
         let mut rows = pages.iter().flat_map(|(page, indexes)| indexes.iter().map(|index| page.row(*index)));
         for number in batch * KEPT_AT_ONCE as u32.. {

@@ -58,7 +58,7 @@ impl Versions {
         oldest.expect("the list is never empty")
     }
 
-    /// What a snapshot saw that may have ended meanwhile: then no less than it saw.
+    /// What a snapshot saw; of one that has ended meanwhile, what another one that is left saw, or a newer one: nobody can tell.
     pub fn seen_by(&self, snapshot: Timestamp) -> Version {
         let mut seen = self.newest().1;
         for link in self.0.iter() {

@@ -14,8 +14,7 @@ impl Maintainer {
 
     fn run_compaction(&self, plan: crate::lsm::CompactionPlan) -> Result<()> {
         let store = &self.shared.store;
-        let liveness = self.liveness();
-        let outcome = store.tree.compact(&plan, &liveness)?;
+        let outcome = store.tree.compact(&plan, &self.liveness())?;
         // What was garbage was so at a published, hence durable, commit.
         let contains = store.journal.durable();
         let unnamed = Unnamed::new(store, outcome.written);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Maintainer;
 use crate::catalog::Catalog;
 use crate::catalog::system::SystemTable;
-use crate::heap::{GarbageMap, Horizon};
+use crate::heap::{GarbageMap, GarbageMemory, Horizon};
 use crate::ids::{HeapId, IndexId, RowId};
 use crate::lsm::Liveness;
 
@@ -38,11 +38,12 @@ impl Maintainer {
     pub(super) fn liveness(&self) -> HeapLiveness {
         let horizon = self.shared.store.snapshots.horizon();
         let (mut heap_of, mut maps) = (HashMap::new(), HashMap::new());
+        let memory = GarbageMemory::new(self.shared.store.cache.pool());
         for catalog in self.visible_catalogs(&horizon) {
             for table in catalog.tables().filter(|table| !table.indexes.is_empty()) {
                 let map = maps.entry(table.heap).or_insert_with(|| {
                     let heap = self.shared.store.heaps.get_or_create(table.heap);
-                    Arc::new(heap.garbage_map(horizon.clone()))
+                    Arc::new(heap.garbage_map(horizon.clone(), &memory))
                 });
                 heap_of.extend(table.indexes.iter().map(|index| (index.id, Arc::clone(map))));
             }

@@ -56,6 +56,11 @@ impl Strips {
         Self { lookups, schema: OnceLock::new() }
     }
 
+    /// Whether its rows are too wide for any.
+    pub fn is_empty(&self) -> bool {
+        self.lookups.is_empty()
+    }
+
     pub fn bytes_in_memory(&self) -> usize {
         size_of_val(&*self.lookups)
     }
@@ -150,6 +155,11 @@ impl ColumnBlock {
             values.push(value);
         }
         Ok(Some(values))
+    }
+
+    /// Whether lookups that come again may find rows in strips.
+    pub(in crate::heap) fn has_strips(&self) -> bool {
+        !self.strips().is_empty()
     }
 
     /// Takes over a strip of rows that were hot: all values that the block has of them, in the row codec with its columns.

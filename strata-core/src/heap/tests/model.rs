@@ -6,6 +6,7 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
+use super::super::GarbageMemory;
 use super::super::column::Selection;
 use super::super::marks::set_slots;
 use super::rig::{HEAP, ID, NAME, Rig};
@@ -111,7 +112,7 @@ impl Model {
         let oldest = self.live.first().copied().unwrap_or(now);
         let horizon = self.rig.horizon(&self.live);
         let heap = &self.rig.heap;
-        let map = heap.clone().garbage_map(horizon.clone());
+        let map = heap.clone().garbage_map(horizon.clone(), &GarbageMemory::new(self.rig.cache.pool()));
         for (row, version) in &self.versions {
             for snapshot in self.live.iter().copied().chain([now]) {
                 let expected = version.birth <= snapshot && version.end.is_none_or(|end| end > snapshot);

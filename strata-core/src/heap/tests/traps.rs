@@ -1,16 +1,17 @@
 //! The interleavings of TRAPS.md that the heap prevents, and its promises about I/O.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
 use super::super::chain::STEPS;
 use super::super::column::Selection;
-use super::super::{Heap, Horizon};
+use super::super::{GarbageMap, GarbageMemory, Heap, Horizon};
 use super::rig::{HEAP, ID, Record, Rig, apply, ts};
 use crate::error::Error;
-use crate::ids::{RowId, SegmentId};
+use crate::ids::{RowId, SegmentId, Timestamp};
 use crate::memory::Reclaimer;
 
 fn fill(rig: &mut Rig, first: i64, count: i64) -> Vec<RowId> {
@@ -172,6 +173,10 @@ fn one_long_reader_pins_only_what_it_sees() {
     assert!(!rig.heap.garbage(&rig.horizon(&[])).is_garbage(counter));
 }
 
+fn map_at(rig: &Rig, live: &[Timestamp]) -> GarbageMap {
+    rig.heap.clone().garbage_map(rig.horizon(live), &GarbageMemory::new(rig.cache.pool()))
+}
+
 /// A flush asks about all of its rows at one horizon, and commits go on: with bitmaps, and where there is no memory for them.
 #[test]
 fn what_a_horizon_calls_garbage_does_not_change_while_commits_go_on() {
@@ -182,7 +187,7 @@ fn what_a_horizon_calls_garbage_does_not_change_while_commits_go_on() {
         rig.commit(Vec::new(), &marks(&rows[..100]));
         let reader = rig.last();
         rig.commit(Vec::new(), &marks(&rows[100..150]));
-        let map = rig.heap.clone().garbage_map(rig.horizon(&[reader]));
+        let map = map_at(&rig, &[reader]);
         assert!(map.is_garbage(rows[0]));
         assert_eq!(map.has_bitmaps(), has_bitmaps);
         let later = fill(&mut rig, 300, 10);
@@ -191,7 +196,7 @@ fn what_a_horizon_calls_garbage_does_not_change_while_commits_go_on() {
         let garbage = |row: &&RowId| map.is_garbage(**row);
         assert_eq!(rows.iter().chain(&later).filter(garbage).count(), 100);
         assert!(rows[..100].iter().all(|row| map.is_garbage(*row)));
-        let now = rig.heap.clone().garbage_map(rig.horizon(&[]));
+        let now = map_at(&rig, &[]);
         assert_eq!(rows.iter().chain(&later).filter(|row| now.is_garbage(**row)).count(), 205);
     }
 }
@@ -204,12 +209,38 @@ fn asking_about_many_rows_walks_what_commits_left_once() {
     let rows = fill(&mut rig, 0, 1_000);
     let all: Vec<_> = rows.iter().map(|row| (*row, None)).collect();
     rig.commit(Vec::new(), &all[..500]);
-    let map = rig.heap.clone().garbage_map(rig.horizon(&[rig.last()]));
+    let map = map_at(&rig, &[rig.last()]);
     all[500..].iter().for_each(|mark| drop(rig.commit(Vec::new(), &[*mark])));
     let before = STEPS.get();
     assert_eq!(rows.iter().filter(|row| map.is_garbage(**row)).count(), 500);
     let steps = STEPS.get() - before;
     assert!((500..3_000).contains(&steps), "{steps} links walked for 500 commits and 1,000 rows");
+}
+
+/// Where nothing can be given back, the first segment without a bitmap is the last that memory is asked for.
+#[test]
+fn a_full_pool_is_asked_once_for_bitmaps_and_not_at_every_row() {
+    struct Asked(AtomicUsize);
+    impl Reclaimer for Asked {
+        fn reclaim(&self, _: usize) -> usize {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            0
+        }
+    }
+    let mut rig = Rig::new(20_000, 16 << 20);
+    let rows = fill(&mut rig, 0, 1_000);
+    rig.commit(Vec::new(), &rows.iter().map(|row| (*row, None)).collect::<Vec<_>>());
+    let map = map_at(&rig, &[]);
+    let pool = rig.cache.pool().clone();
+    let asked = Arc::new(Asked(AtomicUsize::new(0)));
+    let reclaimer: Arc<dyn Reclaimer> = asked.clone();
+    pool.register(Arc::downgrade(&reclaimer));
+    rig.heap.prune(&[], rig.last());
+    rig.cache.reclaim(16 << 20);
+    let _others = pool.reserve("test", pool.available()).expect("is free");
+    assert!(rows.iter().all(|row| map.is_garbage(*row)));
+    assert!(!map.has_bitmaps() && rows.last().expect("many").segment().get() > 3);
+    assert_eq!(asked.0.load(Ordering::SeqCst), 1);
 }
 
 /// A dirty page that is evicted goes to a fresh extent; what the manifest names stays until another edit is durable.
