@@ -46,6 +46,8 @@ pub struct Publisher {
     locks: Arc<LockManager>,
     in_flight: Mutex<VecDeque<InFlight>>,
     poison: OnceLock<String>,
+    /// What the journal failed with. Set with the queue locked, which is emptied then.
+    journal_failure: OnceLock<String>,
 }
 
 impl Publisher {
@@ -55,6 +57,7 @@ impl Publisher {
             locks: LockManager::new(),
             in_flight: Mutex::new(VecDeque::new()),
             poison: OnceLock::new(),
+            journal_failure: OnceLock::new(),
         })
     }
 
@@ -77,6 +80,11 @@ impl Publisher {
         self.poison.get_or_init(|| reason.to_owned());
     }
 
+    /// Whether the journal has reported its failure: it reports nothing more.
+    pub(super) fn journal_has_failed(&self) -> bool {
+        self.journal_failure.get().is_some()
+    }
+
     /// Adds a commit; called in the commit section, so in timestamp order.
     pub(super) fn push(&self, commit: InFlight) {
         self.in_flight.lock().push_back(commit);
@@ -95,34 +103,50 @@ impl Publisher {
         ticket
     }
 
-    /// Publishes what is durable, releases its locks and settles its tickets. Called by the journal.
+    /// Publishes what is durable, releases its locks and settles its tickets; or says to all in flight that the journal has failed.
+    /// Called by the journal.
     pub fn on_durable(&self, durable: Result<Lsn>) {
         let mut settled = Vec::new();
-        {
-            let mut in_flight = self.in_flight.lock();
-            match &durable {
-                Ok(durable) => {
-                    while in_flight.front().is_some_and(|commit| commit.end <= *durable) {
-                        settled.extend(in_flight.pop_front());
-                    }
-                    if let Some(last) = settled.last() {
-                        self.snapshots.publish(last.timestamp);
-                    }
+        let mut in_flight = self.in_flight.lock();
+        let outcome = match durable {
+            Ok(durable) => {
+                while in_flight.front().is_some_and(|commit| commit.end <= durable) {
+                    settled.extend(in_flight.pop_front());
                 }
-                Err(error) => {
-                    self.poison(&error.to_string());
-                    settled.extend(in_flight.drain(..));
+                if let Some(last) = settled.last() {
+                    self.snapshots.publish(last.timestamp);
                 }
+                Ok(())
             }
+            Err(error) => {
+                let reason = self.journal_failure.get_or_init(|| error.to_string());
+                self.poison(reason);
+                settled.extend(in_flight.drain(..));
+                Err(reason)
+            }
+        };
+        drop(in_flight);
+        self.settle(settled, outcome.map_err(String::as_str));
+    }
+
+    /// Settles what has come into the queue after the journal had reported on it: records are appended before.
+    pub(super) fn catch_up(&self, durable: Lsn) {
+        self.on_durable(Ok(durable));
+        if let Some(reason) = self.journal_failure.get() {
+            let left = self.in_flight.lock().drain(..).collect();
+            self.settle(left, Err(reason));
         }
-        for commit in settled {
+    }
+
+    fn settle(&self, commits: Vec<InFlight>, durable: std::result::Result<(), &str>) {
+        for commit in commits {
             self.locks.release_committed(commit.txn, |heap, row| commit.successor(heap, row));
             let InFlight { timestamp, outcome, told, _space: space, heaps, .. } = commit;
             // Who is told finds all given back that the commit held.
             drop((space, heaps));
-            let settled = match &durable {
-                Ok(_) => Ok(timestamp),
-                Err(error) => Err(Error::Poisoned { reason: error.to_string() }),
+            let settled = match durable {
+                Ok(()) => Ok(timestamp),
+                Err(reason) => Err(Error::Poisoned { reason: reason.to_owned() }),
             };
             for (outcome, refusal) in told {
                 outcome.settle(settled.clone().and_then(|at| refusal.map_or(Ok(at), Err)));

@@ -217,10 +217,10 @@ impl Store {
         drop(turn);
         self.thin_out(&body, &crowded);
 
-        // The sync may have ended before the entry was in the queue.
+        // The sync may have ended before the entry was in the queue, well or not.
         let durable = self.journal.durable();
-        if durable >= end {
-            self.publisher.on_durable(Ok(durable));
+        if durable >= end || self.publisher.journal_has_failed() {
+            self.publisher.catch_up(durable);
         }
         Ok(ticket)
     }
