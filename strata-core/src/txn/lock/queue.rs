@@ -108,15 +108,21 @@ impl LockQueue {
         self.holders.retain(|holder| holder.txn != txn || holder.savepoint < savepoint);
     }
 
-    /// Grants from the head of the queue while nothing conflicts; tells who became a holder.
+    /// Grants, in order, to all whom nobody blocks (see [`blockers_of`](Self::blockers_of)): whoever stands behind one that is
+    /// blocked, and does not conflict with it, is not blocked by it. Tells who became a holder.
     pub(super) fn grant_ready(&mut self) -> Vec<(Arc<Waiter>, bool)> {
         let mut granted = Vec::new();
-        while let Some((waiter, mode)) = self.waiters.front() {
-            if self.conflicts_with_holders(waiter.txn, *mode) {
-                break;
+        let mut place = 0;
+        while let Some((waiter, mode)) = self.waiters.get(place) {
+            let mut ahead = self.waiters.iter().take(place);
+            if ahead.any(|(_, wanted)| wanted.conflicts(*mode))
+                || self.conflicts_with_holders(waiter.txn, *mode)
+            {
+                place += 1;
+                continue;
             }
             let newly_held = !self.is_holder(waiter.txn);
-            let Some((waiter, mode)) = self.waiters.pop_front() else { break };
+            let Some((waiter, mode)) = self.waiters.remove(place) else { break };
             self.force_holder(waiter.txn, mode, waiter.savepoint);
             granted.push((waiter, newly_held));
         }

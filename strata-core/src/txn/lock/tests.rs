@@ -77,6 +77,29 @@ fn two_holders_of_a_share_lock_that_both_want_more_deadlock() {
     assert!(matches!(poll(&mut two), Poll::Ready(Err(Error::Deadlock))));
 }
 
+/// What the simulation met (seed 603144017444): both hold the table weakly and want it for an index. The one ahead waits for the
+/// one behind, who waits for nobody, and was not granted for standing behind.
+#[test]
+fn a_blocked_waiter_keeps_nobody_waiting_whom_it_does_not_conflict_with() {
+    let locks = LockManager::new();
+    let table = || Resource::Table(TableId::new(1));
+    let mode = LockMode::Table;
+    assert!(locks.acquire(txn(1), table(), mode(TableLockMode::RowShare)).is_granted());
+    assert!(locks.acquire(txn(2), table(), mode(TableLockMode::RowExclusive)).is_granted());
+    assert!(locks.acquire(txn(3), table(), mode(TableLockMode::RowExclusive)).is_granted());
+    let mut behind = locks.acquire(txn(2), table(), mode(TableLockMode::Share));
+    let mut ahead = locks.acquire(txn(1), table(), mode(TableLockMode::Share));
+    let mut writer = locks.acquire(txn(4), table(), mode(TableLockMode::RowExclusive));
+    locks.release_all(txn(3));
+    assert!(poll(&mut ahead).is_pending(), "for the other's rows");
+    assert!(matches!(poll(&mut behind), Poll::Ready(Ok(_))));
+    assert!(poll(&mut writer).is_pending(), "it would pass those who wait for the table to be quiet");
+    locks.release_all(txn(2));
+    assert!(matches!(poll(&mut ahead), Poll::Ready(Ok(_))));
+    locks.release_all(txn(1));
+    assert!(matches!(poll(&mut writer), Poll::Ready(Ok(_))));
+}
+
 #[test]
 fn a_dropped_ticket_gives_its_place_up() {
     let locks = LockManager::new();
