@@ -1,4 +1,4 @@
-//! What operations cost as the table grows: Strata alone.
+//! What operations cost as the table grows.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,33 +10,34 @@ use crate::measure::measure;
 use crate::row::Row;
 use crate::work::{Keys, get};
 
-/// Prints a table: a line for each number of rows.
+/// Prints a table: a line for each engine and number of rows.
 pub fn run(arguments: &Arguments, dir: &Path) -> Outcome<()> {
-    println!("| rows | get, µs p50 | get, µs p99 | update, µs p50 | update, µs p99 | open, ms | MiB |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for rows in &arguments.grow {
-        let folder = dir.join(format!("grow-{rows}"));
-        let engine = Kind::Strata.open(&folder, arguments.memory << 20)?;
-        engine.load(&mut (0..*rows).map(|id| Row::new(id, 0)))?;
+    println!("| engine | rows | get, µs p50 | p99 | update, µs p50 | p99 | open, ms | MiB |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let kinds = if arguments.engines.is_empty() { &[Kind::Strata] } else { arguments.engines.as_slice() };
+    for (kind, rows) in kinds.iter().flat_map(|kind| arguments.grow.iter().map(move |rows| (*kind, *rows))) {
+        let folder = dir.join(format!("grow-{}-{rows}", kind.name()));
+        let engine = kind.open(&folder, arguments.memory << 20)?;
+        engine.load(&mut (0..rows).map(|id| Row::new(id, 0)))?;
         engine.settle()?;
         drop(engine);
         let start = Instant::now();
-        let engine = Kind::Strata.open(&folder, arguments.memory << 20)?;
+        let engine = kind.open(&folder, arguments.memory << 20)?;
         let opening = start.elapsed();
-        let keys = Keys::uniform(*rows);
-        // The first reads fill the cache.
-        let read = |seconds| {
-            measure(engine.as_ref(), 1, seconds, &|client, random, _| {
+        let keys = Keys::uniform(rows);
+        let read = |name, seconds| {
+            measure(name, engine.as_ref(), 1, seconds, &|client, random, _| {
                 get(client, keys.pick(random)).map(drop)
             })
         };
-        read(arguments.seconds * 2.0)?;
-        let gets = read(arguments.seconds)?;
-        let updates = measure(engine.as_ref(), 1, arguments.seconds, &|client, random, count| {
+        read("warm up", arguments.warm)?;
+        let gets = read("get", arguments.seconds)?;
+        let updates = measure("update", engine.as_ref(), 1, arguments.seconds, &|client, random, count| {
             client.update(&[Row::new(keys.pick(random), count + 1)])
         })?;
         println!(
-            "| {rows} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} |",
+            "| {} | {rows} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} |",
+            kind.name(),
             gets.p50,
             gets.p99,
             updates.p50,

@@ -47,9 +47,12 @@ pub struct Arguments {
     /// Where databases are made; a temporary folder by default.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Instead: Strata alone at these numbers of rows.
+    /// Instead: what gets and updates cost at these numbers of rows; of Strata alone, unless engines are named.
     #[arg(long, value_delimiter = ',')]
     grow: Vec<i64>,
+    /// Seconds of gets before those that `--grow` times.
+    #[arg(long, default_value_t = 4.0)]
+    warm: f64,
     /// What `cargo bench` passes.
     #[arg(long, hide = true)]
     bench: bool,

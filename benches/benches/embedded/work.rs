@@ -49,7 +49,7 @@ impl Result {
         operation: Operation<'_>,
     ) -> Outcome<()> {
         if name.contains(&self.only) {
-            let figures = measure(engine, threads, self.seconds, operation)?;
+            let figures = measure(name, engine, threads, self.seconds, operation)?;
             self.figures.push((name.to_owned(), figures));
         }
         Ok(())
@@ -132,6 +132,7 @@ pub fn run(kind: Kind, dir: &Path, arguments: &Arguments) -> Outcome<Result> {
     let written = Traffic::now()?.since(before).written;
     result.number("write amplification of the fill", written as f64 / (rows as f64 * user_bytes));
     result.number("space amplification", disk::used_bytes(&table)? as f64 / (rows as f64 * user_bytes));
+    warm_up(engine.as_ref(), rows, result.seconds)?;
     let hits = engine.cache();
     reads(engine.as_ref(), "settled", rows, &mut result)?;
     if let (Some((hits, misses)), Some((hits_now, misses_now))) = (hits, engine.cache()) {
@@ -174,6 +175,15 @@ fn reads(engine: &dyn Engine, state: &str, rows: i64, result: &mut Result) -> Ou
     result.measure(&format!("range of 100, {state}"), engine, 1, &|client, random, _| {
         range(client, keys.pick(random), 100)
     })
+}
+
+/// Gets that nobody times, for caches to settle too.
+fn warm_up(engine: &dyn Engine, rows: i64, seconds: f64) -> Outcome<()> {
+    for (name, keys) in [("uniform", Keys::uniform(rows)), ("zipfian", Keys::zipfian(rows)?)] {
+        let name = format!("warm up {name}");
+        measure(&name, engine, 1, seconds, &|client, random, _| get(client, keys.pick(random)).map(drop))?;
+    }
+    Ok(())
 }
 
 fn range(client: &mut dyn Client, from: i64, count: usize) -> Outcome<()> {
