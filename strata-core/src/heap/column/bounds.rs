@@ -6,6 +6,7 @@ use arrow_buffer::NullBuffer;
 
 use super::datum;
 use super::encoding::Form;
+use super::integers;
 use super::values::Values;
 use crate::codec::{Cursor, Damage, Decoded};
 use crate::row::{ColumnType, Datum, compare};
@@ -23,49 +24,100 @@ pub struct Bounds {
     pub max_exact: bool,
 }
 
-impl Bounds {
-    /// Nothing is known.
-    pub(super) const NONE: Bounds =
-        Bounds { min: Datum::Null, max: Datum::Null, min_exact: false, max_exact: false };
+/// The least and the greatest of some values, in full; the first of those that are equal.
+#[derive(Clone, Debug)]
+pub(super) enum Extremes<'a> {
+    /// There are no values, or values that have no order.
+    None,
+    Integers(i64, i64),
+    Fixed(Datum, Datum),
+    Strings(&'a [u8], &'a [u8]),
+}
 
-    /// The bounds of the rows `start..end`, NULLs left out; strings cut to `limit` bytes.
-    pub(super) fn of(
-        values: &Values<'_>,
+impl<'a> Extremes<'a> {
+    /// The extremes of the rows `start..end`, NULLs left out.
+    pub fn of(
+        values: &Values<'a>,
         nulls: Option<&NullBuffer>,
         column_type: &ColumnType,
         (start, end): (usize, usize),
-        limit: usize,
     ) -> Decoded<Self> {
         let valid = |at: &usize| nulls.is_none_or(|nulls| nulls.is_valid(*at));
-        match values {
+        let extremes = match values {
             Values::Integers(values) => {
                 let part = values.get(start..end).unwrap_or_default();
-                let known = (start..end).zip(part).filter(|(at, _)| valid(at)).map(|(_, value)| *value);
-                let Some((min, max)) = extremes(known, Ord::cmp) else { return Ok(Self::NONE) };
-                let (min, max) = (datum::of_integer(column_type, min)?, datum::of_integer(column_type, max)?);
-                Ok(Self { min, max, min_exact: true, max_exact: true })
+                let found = match nulls {
+                    None => integers::extremes(part),
+                    Some(_) => {
+                        let known = (start..end).zip(part).filter(|(at, _)| valid(at));
+                        extremes(known.map(|(_, value)| *value), Ord::cmp)
+                    }
+                };
+                found.map(|(min, max)| Self::Integers(min, max))
             }
             Values::Fixed(width, bytes) => {
                 let part = bytes.get(start * width..end * width).unwrap_or_default();
                 let known = (start..end).zip(part.chunks_exact(*width)).filter(|(at, _)| valid(at));
                 let known: Vec<Datum> =
                     known.map(|(_, value)| datum::of_fixed(column_type, value)).collect::<Decoded<_>>()?;
-                let Some((min, max)) = extremes(known.iter(), |left, right| compare(left, right)) else {
-                    return Ok(Self::NONE);
-                };
-                Ok(Self { min: min.clone(), max: max.clone(), min_exact: true, max_exact: true })
+                extremes(known.into_iter(), compare).map(|(min, max)| Self::Fixed(min, max))
             }
-            Values::Strings(_) if matches!(column_type, ColumnType::Array(_)) => Ok(Self::NONE),
+            Values::Strings(_) if matches!(column_type, ColumnType::Array(_)) => None,
             Values::Strings(values) => {
                 let part = values.get(start..end).unwrap_or_default();
                 let known = (start..end).zip(part).filter(|(at, _)| valid(at)).map(|(_, value)| *value);
-                match extremes(known, Ord::cmp) {
-                    Some((min, max)) => Self::of_strings(min, max, column_type, limit),
-                    None => Ok(Self::NONE),
-                }
+                extremes(known, Ord::cmp).map(|(min, max)| Self::Strings(min, max))
             }
+        };
+        Ok(extremes.unwrap_or(Self::None))
+    }
+
+    /// The extremes of these rows and of others of the column that come after them.
+    pub fn and(self, later: Self) -> Self {
+        fn join<T: Clone>(
+            (min, max): (T, T),
+            (later_min, later_max): (T, T),
+            order: impl Fn(&T, &T) -> Ordering,
+        ) -> (T, T) {
+            let min = if order(&later_min, &min).is_lt() { later_min } else { min };
+            (min, if order(&later_max, &max).is_gt() { later_max } else { max })
+        }
+        match (self, later) {
+            (Self::None, only) | (only, Self::None) => only,
+            (Self::Integers(min, max), Self::Integers(other, another)) => {
+                let (min, max) = join((min, max), (other, another), Ord::cmp);
+                Self::Integers(min, max)
+            }
+            (Self::Fixed(min, max), Self::Fixed(other, another)) => {
+                let (min, max) = join((min, max), (other, another), compare);
+                Self::Fixed(min, max)
+            }
+            (Self::Strings(min, max), Self::Strings(other, another)) => {
+                let (min, max) = join((min, max), (other, another), Ord::cmp);
+                Self::Strings(min, max)
+            }
+            _ => unreachable!("values of a column have one form"),
         }
     }
+
+    /// The same as bounds; strings cut to `limit` bytes.
+    pub fn bounds(&self, column_type: &ColumnType, limit: usize) -> Decoded<Bounds> {
+        let (min, max) = match self {
+            Self::None => return Ok(Bounds::NONE),
+            Self::Strings(min, max) => return Bounds::of_strings(min, max, column_type, limit),
+            Self::Integers(min, max) => {
+                (datum::of_integer(column_type, *min)?, datum::of_integer(column_type, *max)?)
+            }
+            Self::Fixed(min, max) => (min.clone(), max.clone()),
+        };
+        Ok(Bounds { min, max, min_exact: true, max_exact: true })
+    }
+}
+
+impl Bounds {
+    /// Nothing is known.
+    pub(super) const NONE: Bounds =
+        Bounds { min: Datum::Null, max: Datum::Null, min_exact: false, max_exact: false };
 
     fn of_strings(min: &[u8], max: &[u8], column_type: &ColumnType, limit: usize) -> Decoded<Self> {
         let is_text = *column_type == ColumnType::Text;
@@ -165,13 +217,21 @@ fn decode_bound(form: Form, column_type: &ColumnType, cursor: &mut Cursor<'_>) -
     datum.map_err(|damage| damage.within(offset))
 }
 
-/// The first least and the last greatest.
-fn extremes<T: Copy>(values: impl Iterator<Item = T>, order: impl Fn(&T, &T) -> Ordering) -> Option<(T, T)> {
-    values.fold(None, |found, value| {
-        let (min, max) = found.unwrap_or((value, value));
-        let min = if order(&value, &min).is_lt() { value } else { min };
-        Some((min, if order(&value, &max).is_gt() { value } else { max }))
-    })
+/// The least and the greatest; the first of those that are equal.
+fn extremes<T: Clone>(
+    mut values: impl Iterator<Item = T>,
+    order: impl Fn(&T, &T) -> Ordering,
+) -> Option<(T, T)> {
+    let first = values.next()?;
+    Some(values.fold((first.clone(), first), |(min, max), value| {
+        if order(&value, &min).is_lt() {
+            (value, max)
+        } else if order(&value, &max).is_gt() {
+            (min, value)
+        } else {
+            (min, max)
+        }
+    }))
 }
 
 /// At most the first `limit` bytes; of text, whole characters.
@@ -216,7 +276,8 @@ mod tests {
     fn text_bounds(values: &[&str], limit: usize) -> Bounds {
         let values = Values::Strings(values.iter().map(|value| value.as_bytes()).collect());
         let Values::Strings(ref strings) = values else { unreachable!("just made") };
-        Bounds::of(&values, None, &ColumnType::Text, (0, strings.len()), limit).expect("text")
+        let extremes = Extremes::of(&values, None, &ColumnType::Text, (0, strings.len())).expect("text");
+        extremes.bounds(&ColumnType::Text, limit).expect("text")
     }
 
     #[test]
@@ -246,7 +307,10 @@ mod tests {
             (Values::Strings(vec![b"x"; 3]), ColumnType::Array(Box::new(ColumnType::Text))),
         ];
         for (values, column_type) in cases {
-            let bounds = Bounds::of(&values, Some(&nulls), &column_type, (0, 3), 4).expect("typed");
+            let of = |rows| Extremes::of(&values, Some(&nulls), &column_type, rows).expect("typed");
+            let bounds = of((0, 3)).bounds(&column_type, 4).expect("typed");
+            let joined = of((0, 2)).and(of((2, 3))).bounds(&column_type, 4);
+            assert_eq!(format!("{joined:?}"), format!("Ok({bounds:?})"));
             let mut bytes = Vec::new();
             bounds.encode(values.form(), &mut bytes);
             let mut cursor = Cursor::new(&bytes);
@@ -254,7 +318,8 @@ mod tests {
             assert_eq!(format!("{decoded:?}"), format!("{bounds:?}"));
             assert_eq!(cursor.finish(), Ok(()));
         }
-        let none = Bounds::of(&Values::Integers(vec![1, 2, 3]), Some(&nulls), &ColumnType::Int16, (0, 1), 4);
-        assert_eq!(none, Ok(Bounds::NONE));
+        let values = Values::Integers(vec![1, 2, 3]);
+        let none = Extremes::of(&values, Some(&nulls), &ColumnType::Int16, (0, 1)).expect("typed");
+        assert_eq!(none.bounds(&ColumnType::Int16, 4), Ok(Bounds::NONE));
     }
 }

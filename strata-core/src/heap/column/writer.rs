@@ -6,7 +6,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_buffer::{Buffer, NullBuffer};
 
 use super::bits::GROUP;
-use super::bounds::Bounds;
+use super::bounds::{Bounds, Extremes};
 use super::choose::{self, Encoded};
 use super::datum;
 use super::dictionary::Dictionary;
@@ -218,7 +218,7 @@ fn encode_column(
         0 => Encoded { encoding: Encoding::Constant, auxiliary: None, pages: Vec::new(), distinct: Some(0) },
         _ => choose::encode(&values, nulls, page_bytes).ok_or_else(|| too_large(usize::MAX))?,
     };
-    let bounds = Bounds::of(&values, nulls, column_type, (0, rows), COLUMN_BOUND_BYTES).map_err(invalid)?;
+    let (zones, bounds) = zones(&values, nulls, column_type, rows).map_err(invalid)?;
     let sketch = match &encoded.auxiliary {
         Some(content) if encoded.encoding.has_dictionary() => {
             sketch_of_entries(values.form(), column_type, content)?
@@ -230,7 +230,6 @@ fn encode_column(
     let statistics = match rows {
         0 => None,
         _ => {
-            let zones = zones(&values, nulls, column_type, rows).map_err(invalid)?;
             let shape = Shape { form, column_type, rows: row_count, has_nulls: null_count > 0 };
             Some(Statistics { zones, sketch }.encode(shape))
         }
@@ -261,19 +260,24 @@ fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], make: impl Fn(&T) 
     made.into_iter().map(|(_, made)| made).collect()
 }
 
+/// The zones of a column, and its bounds.
 fn zones(
     values: &Values<'_>,
     nulls: Option<&NullBuffer>,
     column_type: &ColumnType,
     rows: usize,
-) -> Decoded<Vec<Zone>> {
-    let zone = |start: usize| {
+) -> Decoded<(Vec<Zone>, Bounds)> {
+    let mut zones = Vec::with_capacity(rows.div_ceil(GROUP));
+    let mut all = Extremes::None;
+    for start in (0..rows).step_by(GROUP) {
         let end = (start + GROUP).min(rows);
         let null_count = nulls.map_or(0, |nulls| nulls.slice(start, end - start).null_count());
-        let bounds = Bounds::of(values, nulls, column_type, (start, end), ZONE_BOUND_BYTES)?;
-        Ok(Zone { rows: (end - start) as u32, null_count: null_count as u32, bounds })
-    };
-    (0..rows).step_by(GROUP).map(zone).collect()
+        let extremes = Extremes::of(values, nulls, column_type, (start, end))?;
+        let bounds = extremes.bounds(column_type, ZONE_BOUND_BYTES)?;
+        zones.push(Zone { rows: (end - start) as u32, null_count: null_count as u32, bounds });
+        all = all.and(extremes);
+    }
+    Ok((zones, all.bounds(column_type, COLUMN_BOUND_BYTES)?))
 }
 
 /// The sketch of a column whose distinct values are the entries of this dictionary.

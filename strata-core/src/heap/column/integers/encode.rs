@@ -24,9 +24,32 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
+/// The least and the greatest of some values.
+pub(in super::super) fn extremes(values: &[i64]) -> Option<(i64, i64)> {
+    let first = *values.first()?;
+    // Several at a time, for each has to wait for the one before it.
+    let (parts, rest) = values.as_chunks::<4>();
+    let mut lows = [first; 4];
+    let mut highs = [first; 4];
+    for part in parts {
+        for ((low, high), value) in lows.iter_mut().zip(&mut highs).zip(part) {
+            *low = (*low).min(*value);
+            *high = (*high).max(*value);
+        }
+    }
+    let low = lows.iter().chain(rest).min()?;
+    let high = highs.iter().chain(rest).max()?;
+    Some((*low, *high))
+}
+
+/// A quotient. Mostly the divisor is 1, and dividing takes longer than all else.
+fn divide(value: u64, multiplier: u64) -> u64 {
+    if multiplier == 1 { value } else { value / multiplier }
+}
+
 /// The greatest common divisor of all differences; 1 where they are all zero.
 fn multiplier(values: &[i64]) -> u64 {
-    let Some(&low) = values.iter().min() else { return 1 };
+    let Some((low, _)) = extremes(values) else { return 1 };
     let mut common = 0;
     for value in values {
         common = gcd(distance(low, *value), common);
@@ -39,12 +62,11 @@ fn multiplier(values: &[i64]) -> u64 {
 
 /// Chooses base, slope and width of up to 1,024 values whose differences are multiples of `multiplier`.
 fn plan(values: &[i64], multiplier: u64) -> Plan {
-    let low = values.iter().copied().min().unwrap_or(0);
-    let high = values.iter().copied().max().unwrap_or(0);
+    let (low, high) = extremes(values).unwrap_or_default();
     let range = distance(low, high);
     let flat = Plan { base: low, slope: 0, width: width_of(range / multiplier) };
     let (Some(&first), Some(&last)) = (values.first(), values.last()) else { return flat };
-    // A line can only help where the ends lie far apart. The limit keeps all that follows within i128 and i64.
+    // A line can only help where the ends lie far apart. The limit keeps all that follows within i64.
     let rise = (i128::from(last) - i128::from(first)) / i128::from(multiplier);
     if flat.width < 2 || flat.width > 60 || rise.unsigned_abs() < u128::from(range / multiplier / 2) {
         return flat;
@@ -54,22 +76,18 @@ fn plan(values: &[i64], multiplier: u64) -> Plan {
     if slope.unsigned_abs() > 1 << 50 {
         return flat;
     }
-    let mut lowest = i128::MAX;
-    let mut highest = i128::MIN;
+    let (mut lowest, mut highest) = (i64::MAX, i64::MIN);
     for (index, value) in values.iter().enumerate() {
-        let quotient = i128::from(distance(low, *value) / multiplier);
-        let residual = quotient - i128::from(predicted(index, slope));
+        // Both are below 2^61 in size: the width and the slope are bounded.
+        let residual = divide(distance(low, *value), multiplier) as i64 - predicted(index, slope);
         lowest = lowest.min(residual);
         highest = highest.max(residual);
     }
-    let (Ok(spread), Ok(shift)) = (u64::try_from(highest - lowest), i64::try_from(lowest)) else {
-        return flat;
-    };
-    let width = width_of(spread);
+    let width = width_of(distance(lowest, highest));
     if width >= flat.width {
         return flat;
     }
-    Plan { base: low.wrapping_add((multiplier as i64).wrapping_mul(shift)), slope, width }
+    Plan { base: low.wrapping_add((multiplier as i64).wrapping_mul(lowest)), slope, width }
 }
 
 /// The packed size of each group of these values, for choosing an encoding and for cutting pages.
@@ -104,7 +122,7 @@ pub(in super::super) fn encode(values: &[i64], out: &mut Vec<u8>) {
             // Dividing as unsigned is exact only above the base, so the line is taken off after the division.
             let line = predicted(index, plan.slope);
             let raw = value.wrapping_sub(plan.base.wrapping_add((multiplier as i64).wrapping_mul(line)));
-            *residual = raw as u64 / multiplier;
+            *residual = divide(raw as u64, multiplier);
         }
         bits::pack(plan.width, &residuals, out);
     }

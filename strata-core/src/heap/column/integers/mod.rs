@@ -22,7 +22,7 @@ mod select;
 
 use arrow_buffer::{Buffer, ScalarBuffer};
 
-pub(super) use encode::{encode, group_bytes};
+pub(super) use encode::{encode, extremes, group_bytes};
 pub(super) use select::Accept;
 
 use super::bits::{self, GROUP, NARROW, packed_bytes};
