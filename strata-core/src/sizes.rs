@@ -6,7 +6,7 @@ use crate::ids::SLOTS_PER_SEGMENT;
 use crate::journal::JournalOptions;
 use crate::lsm::LsmOptions;
 use crate::manifest::REWRITE_BYTES;
-use crate::table::MIN_BULK_ROWS;
+use crate::table::{BESIDE_FROM_BYTES, MIN_BULK_ROWS};
 
 /// Sizes at which files, segments and loads take their next form. Small ones take a small database through every
 /// form there is: for tests and simulations. A database may be opened with others than it was written with.
@@ -17,6 +17,8 @@ pub struct Sizes {
     pub segment_bytes: u64,
     /// Bulk loads of fewer rows go in as ordinary ones.
     pub bulk_rows: usize,
+    /// Segments of a bulk load of so many bytes are encoded by threads beside whoever brings the next rows.
+    pub beside_bytes: usize,
     /// Own rows of a transaction in a table that are kept in memory; a segment at most.
     pub own_rows: usize,
     /// Length of a file of the journal, in bytes.
@@ -34,6 +36,7 @@ impl Default for Sizes {
         Self {
             segment_bytes: SEGMENT_BYTES,
             bulk_rows: MIN_BULK_ROWS,
+            beside_bytes: BESIDE_FROM_BYTES,
             own_rows: SLOTS_PER_SEGMENT as usize,
             journal_file_bytes: JournalOptions::default().segment_bytes,
             manifest_growth_bytes: REWRITE_BYTES,

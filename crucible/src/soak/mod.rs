@@ -121,6 +121,7 @@ fn engine_options(memory_bytes: usize) -> Options {
     let mut sizes = Sizes {
         segment_bytes: 64 << 10,
         bulk_rows: 256,
+        beside_bytes: 16 << 10,
         journal_file_bytes: 256 << 10,
         manifest_growth_bytes: 64 << 10,
         ..Sizes::default()

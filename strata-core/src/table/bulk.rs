@@ -5,8 +5,8 @@
 //! them off. How its keys stay unique is told in [`unique`](super::unique).
 //! Loads of less than [`MIN_ROWS`] (see [`BulkSizes`]) go in as ordinary rows.
 //!
-//! Memory stays bounded: a segment of rows, with the text that their views lead to, and a run of keys for each index. A batch
-//! that is larger than a segment goes in pieces.
+//! Memory stays bounded: a segment of rows, with the text that their views lead to, the segment before it, which is
+//! [encoded](super::segment_encoder) meanwhile, and a run of keys for each index. A batch that is larger than a segment goes in pieces.
 //!
 //! [`BulkLoad`] borrows its transaction. Where the rows come from another thread, a [`BulkWriter`] takes them there:
 //! it owns what it needs, does all I/O and the uniqueness checks, and ends as a [`SealedLoad`], which the
@@ -24,6 +24,7 @@ use parking_lot::RwLock;
 
 use super::key_sorter::KeySorter;
 use super::keys::encode_index_key;
+use super::segment_encoder::{EncodedSegment, Segment, SegmentEncoder};
 use super::shared::Shared;
 use super::transaction::{Transaction, declare_refusal};
 use super::unique::Doubt;
@@ -35,16 +36,11 @@ use crate::error::{Error, Result};
 use crate::heap::column;
 use crate::ids::{BlockId, ColumnId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId, TxnId};
 use crate::memory::Reservation;
-use crate::row::{ColumnReader, ColumnType, Datum};
+use crate::row::{ColumnReader, Datum};
 use crate::txn::{BulkPart, TableLockMode, WriteSet};
 
 /// Loads below this many rows take the row path.
 pub const MIN_ROWS: usize = 16_384;
-/// Columns that are encoded at a time.
-const MAX_THREADS: usize = 4;
-/// Segments of fewer bytes of Arrow data are encoded by one thread: where memory is small, what the allocator keeps for each
-/// thread counts.
-const THREADS_FROM_BYTES: usize = 4 << 20;
 /// Rows that are inserted one by one before others have a turn.
 const ROWS_BETWEEN_YIELDS: usize = 256;
 
@@ -55,6 +51,8 @@ pub struct BulkSizes {
     pub rows: usize,
     /// A segment ends early at so many bytes of Arrow data.
     pub segment_bytes: u64,
+    /// Segments of so many bytes are encoded by threads beside whoever brings the next rows.
+    pub beside_bytes: usize,
     /// Own rows of a transaction in a table that are kept in memory.
     pub own_rows: usize,
 }
@@ -77,6 +75,9 @@ pub struct BulkWriter {
     pending_rows: usize,
     pending_bytes: Reservation,
     sorters: Vec<KeySorter>,
+    encoder: SegmentEncoder,
+    /// Segments that were begun: those of `blocks`, and the one that is being encoded.
+    segments: u64,
     blocks: Vec<(BlockId, u32)>,
     /// Where the transaction is SERIALIZABLE.
     reads: Option<TableView>,
@@ -135,6 +136,8 @@ impl Transaction {
             pending_rows: 0,
             pending_bytes,
             sorters,
+            encoder: SegmentEncoder::new(self.shared().bulk.beside_bytes),
+            segments: 0,
             blocks: Vec::new(),
             reads,
         })
@@ -281,7 +284,7 @@ impl BulkWriter {
             let rows = room.min(batch.num_rows() - offset);
             let (slice, bytes) = beginning(&batch.slice(offset, rows), most);
             let rows = slice.num_rows();
-            self.pending_bytes.grow(bytes)?;
+            self.reserve(bytes)?;
             self.pending.push(slice.columns().to_vec());
             self.pending_rows += rows;
             offset += rows;
@@ -318,7 +321,7 @@ impl BulkWriter {
     pub fn seal(mut self) -> Result<SealedLoad> {
         let position = self.writes.read().position();
         let mut doubts = Vec::new();
-        let form = if self.blocks.is_empty() && self.pending_rows < self.shared.bulk.rows {
+        let form = if self.segments == 0 && self.pending_rows < self.shared.bulk.rows {
             Sealed::Rows(std::mem::take(&mut self.pending))
         } else {
             Sealed::Part(Some(self.seal_part(&mut doubts)?))
@@ -343,6 +346,7 @@ impl BulkWriter {
             let files = sorter.finish();
             tables.extend(files.inspect_err(|_| self.give_back(&tables))?);
         }
+        self.collect_segment().inspect_err(|_| self.give_back(&tables))?;
         let (writes, memory) = (self.writes.read(), &mut self.pending_bytes);
         let check = SealCheck::new(&self.shared, self.transaction, &self.table, &writes, memory);
         let checked = check.run(&tables);
@@ -357,60 +361,74 @@ impl BulkWriter {
         Ok(part.checked_below(checked_end))
     }
 
+    /// Has the rows that are pending encoded, and writes the segment before.
     fn write_segment(&mut self) -> Result<()> {
         if self.pending_rows == 0 {
             return Ok(());
         }
+        let batches = std::mem::take(&mut self.pending);
+        let rows = std::mem::take(&mut self.pending_rows);
+        self.add_keys(&batches)?;
+        self.collect_segment()?;
         // The columns in one piece, and encoded.
-        let again = self.pending_bytes.bytes();
-        self.pending_bytes.grow(2 * again)?;
-        let pending = std::mem::take(&mut self.pending);
-        let live: Vec<(ColumnId, ColumnType)> =
+        let bytes = self.pending_bytes.bytes();
+        self.pending_bytes.grow(2 * bytes)?;
+        let columns =
             self.table.schema.live().map(|column| (column.id, column.column_type.clone())).collect();
-        let mut columns = Vec::with_capacity(live.len());
-        for (place, (id, column_type)) in live.into_iter().enumerate() {
-            let parts: Vec<&dyn Array> = pending.iter().map(|batch| batch[place].as_ref()).collect();
-            let whole =
-                arrow_select::concat::concat(&parts).map_err(|error| Error::Invalid(error.to_string()))?;
-            columns.push((id, column_type, whole));
-        }
-        drop(pending);
-        self.add_keys(&columns)?;
-        let slots = u32::try_from(self.pending_rows).expect("a segment is bounded");
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if again < THREADS_FROM_BYTES { 1 } else { cores().min(MAX_THREADS) };
-        let options = column::EncodeOptions { threads, ..column::EncodeOptions::default() };
-        let payload = column::encode_block(&columns, None, slots, &options)?;
+        let rows = u32::try_from(rows).expect("a segment is bounded");
+        let memory = self.pending_bytes.split(3 * bytes);
+        let at_once = self.encoder.start(Segment { columns, batches, rows, bytes, memory })?;
+        self.segments += 1;
+        at_once.map_or(Ok(()), |segment| self.write_block(&segment))
+    }
+
+    /// Waits for the segment that is being encoded, if one is, and writes it.
+    fn collect_segment(&mut self) -> Result<()> {
+        let segment = self.encoder.collect()?;
+        segment.map_or(Ok(()), |segment| self.write_block(&segment))
+    }
+
+    fn write_block(&mut self, segment: &EncodedSegment) -> Result<()> {
         let store = self.shared.store.cache.store();
-        let block = store.write(BlockKind::ColumnBlock, column::FORMAT, &payload)?;
-        self.blocks.push((block, slots));
-        self.pending_rows = 0;
-        let held = self.pending_bytes.bytes();
-        self.pending_bytes.shrink(held);
+        let block = store.write(BlockKind::ColumnBlock, column::FORMAT, &segment.payload)?;
+        self.blocks.push((block, segment.rows));
         Ok(())
     }
 
-    fn add_keys(&mut self, columns: &[(ColumnId, ColumnType, ArrayRef)]) -> Result<()> {
-        if self.sorters.is_empty() {
-            return Ok(());
+    /// Reserves memory for rows, if need be that of the segment that is being encoded.
+    fn reserve(&mut self, bytes: usize) -> Result<()> {
+        match self.pending_bytes.grow(bytes) {
+            Err(Error::OutOfMemory { .. }) => {
+                self.collect_segment()?;
+                self.pending_bytes.grow(bytes)
+            }
+            done => done,
         }
-        let first = RowId::from_parts(SegmentId::new(self.blocks.len() as u64), 0);
-        let readers = columns
-            .iter()
-            .map(|(id, column_type, array)| Ok((*id, ColumnReader::new(array.as_ref(), column_type)?)));
-        let readers: Vec<(ColumnId, ColumnReader<'_>)> = readers.collect::<Result<_>>()?;
+    }
+
+    fn add_keys(&mut self, batches: &[Vec<ArrayRef>]) -> Result<()> {
+        let first = RowId::from_parts(SegmentId::new(self.segments), 0);
         let mut values = vec![Datum::Null; self.table.schema.columns.len()];
         let mut key = Vec::new();
         for (sorter, index) in self.sorters.iter_mut().zip(&self.table.indexes) {
             let keyed = |id: ColumnId| index.columns.iter().any(|column| column.column == id);
-            let readers: Vec<_> = readers.iter().filter(|(id, _)| keyed(*id)).collect();
-            for place in 0..self.pending_rows {
-                for (id, reader) in &readers {
-                    values[id.get() as usize] = reader.value(place)?.to_datum();
+            let live = self.table.schema.live().enumerate();
+            let columns: Vec<_> = live.filter(|(_, column)| keyed(column.id)).collect();
+            let mut row = first;
+            for batch in batches {
+                let readers = columns.iter().map(|(place, column)| {
+                    Ok((column.id, ColumnReader::new(batch[*place].as_ref(), &column.column_type)?))
+                });
+                let readers: Vec<(ColumnId, ColumnReader<'_>)> = readers.collect::<Result<_>>()?;
+                for place in 0..batch.first().map_or(0, |column| column.len()) {
+                    for (id, reader) in &readers {
+                        values[id.get() as usize] = reader.value(place)?.to_datum();
+                    }
+                    key.clear();
+                    encode_index_key(&self.table, index, &values, &mut key)?;
+                    sorter.add(&key, row)?;
+                    row = row.offset(1);
                 }
-                key.clear();
-                encode_index_key(&self.table, index, &values, &mut key)?;
-                sorter.add(&key, first.offset(place as u64))?;
             }
         }
         Ok(())

@@ -9,7 +9,7 @@
 //! | `read_set` | what a SERIALIZABLE transaction has read |
 //! | `transaction` | writes, locks, DDL, commit |
 //! | `savepoint` | going back within a transaction |
-//! | `bulk`, `key_sorter` | rows straight into column blocks, keys into index files |
+//! | `bulk`, `segment_encoder`, `key_sorter` | rows straight into column blocks, keys into index files |
 //! | `spill` | writing own rows out, so that memory stays bounded |
 //! | `unique` | unique keys where rows come one by one and in bulk |
 //! | `index_build`, `segment_keys` | CREATE INDEX |
@@ -25,6 +25,7 @@ mod read_set;
 mod relocate;
 mod row;
 mod savepoint;
+mod segment_encoder;
 mod segment_keys;
 mod shared;
 mod spill;
@@ -41,6 +42,7 @@ pub use read_set::{ReadPredicate, RowFilter};
 pub use relocate::{Relocated, relocate};
 pub use row::TableRow;
 pub use savepoint::Savepoint;
+pub use segment_encoder::BESIDE_FROM_BYTES;
 pub use shared::Shared;
 pub(crate) use transaction::key_of;
 pub use transaction::{Isolation, Locked, Transaction};

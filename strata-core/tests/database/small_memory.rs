@@ -14,7 +14,7 @@ use strata_core::row::{Datum, KeyOrder};
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
 use strata_core::vfs::MemVfs;
-use strata_core::{Database, Options, Result};
+use strata_core::{Database, Options, Result, Sizes};
 
 use crate::common::*;
 
@@ -103,6 +103,26 @@ fn a_batch_larger_than_memory_is_loaded_in_pieces() {
     txn.commit().expect("commits").wait().expect("durable");
     assert_eq!(scan(&db, table).len(), 5_000);
     assert_clean(&db);
+}
+
+/// What a segment that is being encoded holds does not refuse the rows of the next.
+#[test]
+fn a_load_waits_for_the_memory_of_its_segment_before() {
+    let sizes = Sizes { beside_bytes: 1, ..Sizes::default() };
+    let options = Options { memory_bytes: 64 << 20, sizes, ..manual() };
+    let db = Database::open_with_vfs(Arc::new(MemVfs::new()), Path::new(DIR), options).expect("opens");
+    let table = create_accounts(&db, "accounts");
+    // A segment has 2 MiB: while it is encoded, it holds three times that.
+    let _others = db.pool().reserve("others", db.pool().cap() - (19 << 19)).expect("is there");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let loaded: Result<u64> = block_on(async {
+        let mut load = txn.bulk_load(table).await?;
+        for start in (0..6_000).step_by(100) {
+            load.append(&long_batch(start..start + 100, 2_000))?;
+        }
+        load.finish().await
+    });
+    assert_eq!(loaded.expect("fits"), 6_000);
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub fn options() -> Options {
         sizes: Sizes {
             segment_bytes: 6 << 10,
             bulk_rows: 100,
+            beside_bytes: 4 << 10,
             journal_file_bytes: 32 << 10,
             manifest_growth_bytes: 4 << 10,
             index: LsmOptions { level_0_runs: 2, ..LsmOptions::default() },

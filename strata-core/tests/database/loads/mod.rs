@@ -1,5 +1,6 @@
 //! Bulk loads beside other writers of the table (`table/unique`): nobody waits, and no key is there twice.
 
+mod beside;
 mod isolation;
 mod moves;
 mod not_durable;

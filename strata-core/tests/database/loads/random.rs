@@ -111,7 +111,7 @@ fn assert_unique(rows: &[(i64, i64)]) {
 }
 
 fn run(seed: u64, rounds: u64) {
-    let sizes = Sizes { bulk_rows: 8, segment_bytes: 2 << 10, ..Sizes::default() };
+    let sizes = Sizes { bulk_rows: 8, segment_bytes: 2 << 10, beside_bytes: 1 << 10, ..Sizes::default() };
     let thresholds = MaintenanceOptions {
         memtable_bytes: 16 << 10,
         journal_bytes: 64 << 10,
