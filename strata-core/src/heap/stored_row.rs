@@ -1,8 +1,9 @@
 //! One row version, held where it stands.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
-use super::column::ColumnBlock;
+use super::column::{ColumnBlock, StripRow};
 use super::hot::PinnedPage;
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
@@ -13,7 +14,7 @@ pub struct StoredRow(Place);
 
 enum Place {
     Hot { page: PinnedPage, index: u32 },
-    Column { block: Arc<ColumnBlock>, slot: u16 },
+    Column { block: Arc<ColumnBlock>, slot: u16, strip: OnceCell<Option<StripRow>> },
 }
 
 impl StoredRow {
@@ -22,7 +23,7 @@ impl StoredRow {
     }
 
     pub(super) fn column(block: Arc<ColumnBlock>, slot: u16) -> Self {
-        Self(Place::Column { block, slot })
+        Self(Place::Column { block, slot, strip: OnceCell::new() })
     }
 
     /// The row's bytes in the row codec; `None` for a frozen row.
@@ -40,11 +41,24 @@ impl StoredRow {
     pub fn datum(&self, schema: &Schema, column: ColumnId) -> Result<Datum> {
         match &self.0 {
             Place::Hot { page, index } => RowView::new(hot_bytes(page, *index)?, schema)?.datum(column),
-            Place::Column { block, slot } => {
+            Place::Column { block, slot, .. } => {
                 let column = schema.column(column).ok_or_else(|| unknown(column))?;
                 if column.dropped { Ok(Datum::Null) } else { block.get(column, *slot) }
             }
         }
+    }
+
+    /// As [`datum`](Self::datum), as a part of looking up the row: from its strip where there is one.
+    ///
+    /// # Errors
+    /// As [`datum`](Self::datum).
+    pub fn looked_up(&self, schema: &Schema, column: ColumnId) -> Result<Datum> {
+        if let Place::Column { block, slot, strip } = &self.0
+            && let Some(row) = strip.get_or_init(|| block.strip_row(*slot))
+        {
+            return row.datum(block, schema.column(column).ok_or_else(|| unknown(column))?);
+        }
+        self.datum(schema, column)
     }
 
     /// All values, one for each column of `schema`; those of dropped columns are of no meaning.
@@ -54,9 +68,9 @@ impl StoredRow {
     pub fn to_datums(&self, schema: &Schema) -> Result<Vec<Datum>> {
         match &self.0 {
             Place::Hot { page, index } => RowView::new(hot_bytes(page, *index)?, schema)?.to_datums(),
-            Place::Column { block, slot } => {
-                if let Some(values) = block.strip_row(schema, *slot)? {
-                    return Ok(values);
+            Place::Column { block, slot, strip } => {
+                if let Some(row) = strip.get_or_init(|| block.strip_row(*slot)) {
+                    return row.datums(block, schema);
                 }
                 let mut values = Vec::with_capacity(schema.columns.len());
                 for column in schema.columns.iter() {

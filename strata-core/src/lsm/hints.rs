@@ -1,13 +1,13 @@
 //! Hints: the newest row that a key was found to have, so that finding it again takes no walk through tables.
 //!
-//! A hash table beside the tree, as InnoDB's adaptive hash index. What it says stays true, for a row's keys never
-//! change and RowIds are not given out twice; it may be out of date: the key may have a newer row by now, and the row
-//! may be dead. So a hint helps who asks for the one row that a unique key has: where the hinted row is
-//! live, it is that; where not, the tree is asked.
+//! A hash table beside the tree, as InnoDB's adaptive hash index. An entry is a word: the row, and a tag of the key rather
+//! than the key. So a hint may be of another key, one time in millions, or out of date: the key may have a newer row by now, and the
+//! row may be dead. It helps who asks for the one row that a unique key has, and looks at the row: where that is live and
+//! has the key, it is the one; else the tree is asked. Nothing has to be invalidated, and keys of any length have hints.
 //!
-//! Entries are of fixed size, two to a bucket; longer keys have no hints. What a lookup has found takes the place of
-//! another; the neighbours that were read with it only fill what is empty. The table is a fixed part of the memory pool,
-//! taken when the first hint is given, or not at all where memory is short then.
+//! A bucket is a line of memory. What a lookup has found takes the place of another; the neighbours that were read
+//! with it only fill what is empty. The table is a fixed part of the memory pool, taken when the first hint is given, or not
+//! at all where memory is short then.
 
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
@@ -20,22 +20,18 @@ use crate::memory::{MemoryPool, Reservation};
 const CONSUMER: &str = "key hints";
 /// The part of the pool that hints take.
 const POOL_PART: usize = 16;
-const BYTES_MAX: usize = 1 << 28;
+const BYTES_MAX: usize = 1 << 32;
 const SHARDS: usize = 64;
-/// What fits beside the length byte in three words: an index id and a key of 19 bytes, such as a UUID or two integers.
-const PREFIX_BYTES: usize = 23;
-/// The row and the prefix.
-const ENTRY_WORDS: usize = 4;
-const WAYS: usize = 2;
-const BUCKET_WORDS: usize = WAYS * ENTRY_WORDS;
-
-/// A prefix with its length in the last byte; no prefix is all zeros.
-type Packed = [u64; ENTRY_WORDS - 1];
+/// Entries of a bucket.
+const WAYS: usize = 8;
+/// Bits of the tag; the others are the row's. Rows beyond 2^40 have no hints.
+const TAG_BITS: u32 = 24;
 
 /// The hints of one tree.
 pub(crate) struct Hints {
     pool: MemoryPool,
-    hasher: foldhash::fast::RandomState,
+    /// The same in each process: what a run does depends on nothing else.
+    hasher: foldhash::fast::FixedState,
     table: OnceLock<Option<Table>>,
 }
 
@@ -53,20 +49,27 @@ struct Shard {
     turn: usize,
 }
 
+/// A key's place, and what tells it from others there.
+#[derive(Clone, Copy)]
+struct Hashed {
+    bucket: usize,
+    /// Not zero.
+    tag: u64,
+}
+
 impl Hints {
     pub fn new(pool: MemoryPool) -> Self {
-        Self { pool, hasher: foldhash::fast::RandomState::default(), table: OnceLock::new() }
+        Self { pool, hasher: foldhash::fast::FixedState::default(), table: OnceLock::new() }
     }
 
-    /// The largest row that was told for a prefix.
+    /// The largest row that was told for a prefix, or for another one with the same tag.
     pub fn get(&self, prefix: &[u8]) -> Option<RowId> {
         let table = self.table.get()?.as_ref()?;
-        let packed = pack(prefix)?;
-        let (shard, at) = table.place(self.hasher.hash_one(packed));
+        let Hashed { bucket, tag } = self.hash(prefix, table);
+        let (shard, at) = table.place(bucket);
         let shard = shard.read();
-        let bucket = shard.words.get(at..at + BUCKET_WORDS)?;
-        let entry = bucket.chunks_exact(ENTRY_WORDS).find(|entry| entry[1..] == packed)?;
-        Some(RowId::new(entry[0]))
+        let entry = shard.words.get(at..at + WAYS)?.iter().find(|entry| tag_of(**entry) == tag)?;
+        Some(RowId::new(entry >> TAG_BITS))
     }
 
     /// Tells a row that a lookup has found.
@@ -80,62 +83,58 @@ impl Hints {
     }
 
     fn put(&self, prefix: &[u8], row: RowId, displaces: bool) {
-        let Some(packed) = pack(prefix) else { return };
-        let Some(table) = self.table.get_or_init(|| Table::new(&self.pool)) else { return };
-        let (shard, at) = table.place(self.hasher.hash_one(packed));
-        let mut guard = shard.write();
-        let shard = &mut *guard;
-        let Some(bucket) = shard.words.get_mut(at..at + BUCKET_WORDS) else { return };
-        let mut entries = bucket.chunks_exact_mut(ENTRY_WORDS);
-        let there = entries.position(|entry| entry[1..] == packed);
-        if let Some(way) = there {
-            let known = &mut bucket[way * ENTRY_WORDS];
-            *known = row.get().max(*known);
+        if row.get() >> (u64::BITS - TAG_BITS) != 0 {
             return;
         }
-        let empty = bucket.chunks_exact(ENTRY_WORDS).position(|entry| entry[ENTRY_WORDS - 1] == 0);
-        let way = match empty {
-            Some(way) => way,
-            None if displaces => {
-                shard.turn = shard.turn.wrapping_add(1);
-                shard.turn % WAYS
-            }
-            None => return,
-        };
-        let entry = &mut bucket[way * ENTRY_WORDS..][..ENTRY_WORDS];
-        entry[0] = row.get();
-        entry[1..].copy_from_slice(&packed);
+        let Some(table) = self.table.get_or_init(|| Table::new(&self.pool)) else { return };
+        let Hashed { bucket, tag } = self.hash(prefix, table);
+        let (shard, at) = table.place(bucket);
+        let mut guard = shard.write();
+        let shard = &mut *guard;
+        let Some(bucket) = shard.words.get_mut(at..at + WAYS) else { return };
+        let new = row.get() << TAG_BITS | tag;
+        if let Some(known) = bucket.iter_mut().find(|entry| tag_of(**entry) == tag) {
+            *known = new.max(*known);
+        } else if let Some(empty) = bucket.iter_mut().find(|entry| **entry == 0) {
+            *empty = new;
+        } else if displaces {
+            shard.turn = shard.turn.wrapping_add(1);
+            bucket[shard.turn % WAYS] = new;
+        }
+    }
+
+    /// Forgets all.
+    #[cfg(test)]
+    pub fn clear(&self) {
+        let table = self.table.get().and_then(Option::as_ref);
+        table.iter().flat_map(|table| &table.shards).for_each(|shard| shard.write().words.fill(0));
+    }
+
+    fn hash(&self, prefix: &[u8], table: &Table) -> Hashed {
+        let hash = self.hasher.hash_one(prefix);
+        Hashed { bucket: hash as usize & (table.buckets - 1), tag: (hash >> (u64::BITS - TAG_BITS)).max(1) }
     }
 }
 
 impl Table {
     fn new(pool: &MemoryPool) -> Option<Self> {
-        let bucket_bytes = BUCKET_WORDS * size_of::<u64>();
+        let bucket_bytes = WAYS * size_of::<u64>();
         let wanted = (pool.cap() / POOL_PART).min(BYTES_MAX) / bucket_bytes;
         let buckets = (wanted / 2 + 1).next_power_of_two().max(SHARDS);
         let reservation = pool.try_reserve(CONSUMER, buckets * bucket_bytes)?;
-        let words = buckets / SHARDS * BUCKET_WORDS;
+        let words = buckets / SHARDS * WAYS;
         let shard = || RwLock::new(Shard { words: vec![0; words].into(), turn: 0 });
         Some(Self { shards: (0..SHARDS).map(|_| shard()).collect(), buckets, _reservation: reservation })
     }
 
-    /// The shard of a hash, and where its bucket is in there.
-    fn place(&self, hash: u64) -> (&RwLock<Shard>, usize) {
-        let bucket = hash as usize & (self.buckets - 1);
-        (&self.shards[bucket % SHARDS], bucket / SHARDS * BUCKET_WORDS)
+    /// The shard of a bucket, and where it is in there.
+    fn place(&self, bucket: usize) -> (&RwLock<Shard>, usize) {
+        (&self.shards[bucket % SHARDS], bucket / SHARDS * WAYS)
     }
 }
 
-/// `None` where the prefix is too long.
-fn pack(prefix: &[u8]) -> Option<Packed> {
-    let mut bytes = [0; (PREFIX_BYTES + 1) / size_of::<u64>() * size_of::<u64>()];
-    bytes[..PREFIX_BYTES].get_mut(..prefix.len())?.copy_from_slice(prefix);
-    bytes[PREFIX_BYTES] = prefix.len() as u8;
-    let mut packed = Packed::default();
-    for (word, bytes) in packed.iter_mut().zip(bytes.as_chunks().0) {
-        *word = u64::from_le_bytes(*bytes);
-    }
-    Some(packed)
+fn tag_of(entry: u64) -> u64 {
+    entry & ((1 << TAG_BITS) - 1)
 }
 
 #[cfg(test)]
@@ -164,15 +163,23 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_that_differ_in_length_only_are_not_mixed_up() {
+    fn prefixes_of_any_length_have_hints() {
         let hints = hints(1 << 26);
-        for len in 4..30 {
+        for len in 4..3_000 {
             hints.found(&vec![0; len], RowId::new(len as u64));
         }
-        for len in 4..30 {
-            let expected = (len <= PREFIX_BYTES).then(|| RowId::new(len as u64));
-            assert_eq!(hints.get(&vec![0; len]), expected, "{len}");
-        }
+        let known =
+            (4..3_000).filter(|len| hints.get(&vec![0; *len]) == Some(RowId::new(*len as u64))).count();
+        assert!(known > 2_900, "{known}");
+    }
+
+    #[test]
+    fn rows_that_an_entry_has_no_room_for_have_no_hints() {
+        let hints = hints(1 << 20);
+        hints.found(&prefix(1), RowId::new((1 << 40) - 1));
+        hints.found(&prefix(2), RowId::new(1 << 40));
+        assert_eq!(hints.get(&prefix(1)), Some(RowId::new((1 << 40) - 1)));
+        assert_eq!(hints.get(&prefix(2)), None);
     }
 
     #[test]
@@ -183,7 +190,11 @@ mod tests {
         let known =
             |keys: std::ops::Range<u64>| keys.filter(|key| hints.get(&prefix(*key)).is_some()).count();
         let last = known(told - 10..told);
-        assert!(last >= 8 && known(0..told) < 200, "{last} of the last ten, {} in all", known(0..told));
+        assert!(
+            last >= 8 && known(0..told) <= SHARDS * WAYS,
+            "{last} of the last ten, {} in all",
+            known(0..told)
+        );
         (told..2 * told).for_each(|key| hints.beside(&prefix(key), RowId::new(key)));
         assert_eq!((known(told - 10..told), known(told..2 * told)), (last, 0));
         for key in (0..told).filter(|key| hints.get(&prefix(*key)).is_some()) {

@@ -25,7 +25,7 @@
 //!
 //! # Hints
 //! Who asks for the one row of a unique key again need not walk through the tables: [`IndexTree::hint`] remembers the
-//! newest row that a lookup has found. It may be out of date; the heap tells whether that row is still the one.
+//! newest row that a lookup has found. It may be out of date, or another key's; the row itself tells whether it is the one.
 //!
 //! # Garbage
 //! Entries of rows that nobody sees go with a flush or a compaction. Before that, those of a key that is updated all day

@@ -188,10 +188,19 @@ impl IndexTree {
         entries
     }
 
-    /// A row that [`first`](Self::first) has found for this key, the newest one if it found several. There may be
-    /// newer ones. No I/O.
+    /// A row that [`first`](Self::first) has found for this key, the newest one if it found several; or, seldom, for another
+    /// key. There may be newer ones. No I/O.
     pub fn hint(&self, index: IndexId, key: &[u8]) -> Option<RowId> {
         self.hints.get(Probe::new(index, key, RowId::MAX).position().prefix)
+    }
+
+    /// Has the hint of a key lead to a row, and those of all others nowhere.
+    #[cfg(test)]
+    pub fn mislead(&self, index: IndexId, key: &[u8], row: Option<RowId>) {
+        self.hints.clear();
+        if let Some(row) = row {
+            self.hints.found(Probe::new(index, key, RowId::MAX).position().prefix, row);
+        }
     }
 
     /// The largest row below `below` with exactly that key: the newest version of a unique key, for a snapshot

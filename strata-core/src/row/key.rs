@@ -104,6 +104,25 @@ pub fn encode_key_value(
     Ok(())
 }
 
+/// The rest of a key whose first column has this value; `None` where it has another.
+///
+/// # Errors
+/// As [`encode_key`].
+pub fn strip_key<'k>(
+    key: &'k [u8],
+    value: &Datum,
+    column_type: &ColumnType,
+    order: KeyOrder,
+) -> Result<Option<&'k [u8]>> {
+    if let (Datum::Int64(value), ColumnType::Int64, false) = (value, column_type, order.descending) {
+        return Ok(key.strip_prefix(&int64_key(*value)));
+    }
+    let mut bytes = Vec::with_capacity(key.len());
+    encode_key(&mut bytes, value, column_type, order)?;
+    // No encoding is a prefix of another.
+    Ok(key.strip_prefix(bytes.as_slice()))
+}
+
 /// The key bytes of an `int8` in ascending order, and of what is kept as one.
 pub(super) fn int64_key(value: i64) -> [u8; 9] {
     let mut key = [VALUE; 9];

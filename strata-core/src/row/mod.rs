@@ -35,7 +35,7 @@ pub use compare::compare;
 pub use display::describe_key;
 pub use key::{
     KeyOrder, KeyPart, decode_key, encode_key, encode_key_prefix, encode_key_value, has_null,
-    prefix_successor,
+    prefix_successor, strip_key,
 };
 pub use layout::RowLayout;
 pub use schema::{Column, Schema};

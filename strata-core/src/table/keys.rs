@@ -2,7 +2,8 @@
 
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::{Error, Result};
-use crate::row::{Datum, decode_key, encode_key};
+use crate::heap::StoredRow;
+use crate::row::{Datum, decode_key, encode_key, strip_key};
 use crate::txn::RowKey;
 
 /// A key longer than this is refused: it would not fit an index block with others.
@@ -34,6 +35,22 @@ pub fn encode_index_key(
         return Err(Error::TooLarge { what: "index key", size: size as u64, limit: MAX_KEY_BYTES as u64 });
     }
     Ok(())
+}
+
+/// Whether a row has this key in an index.
+///
+/// # Errors
+/// What reading the row meets.
+pub fn row_has_key(table: &TableDef, index: &IndexDef, row: &StoredRow, key: &[u8]) -> Result<bool> {
+    let mut rest = key;
+    for (column, (column_type, order)) in index.columns.iter().zip(table.index_types(index)) {
+        let value = row.looked_up(&table.schema, column.column)?;
+        match strip_key(rest, &value, column_type, order)? {
+            Some(others) => rest = others,
+            None => return Ok(false),
+        }
+    }
+    Ok(rest.is_empty())
 }
 
 /// The keys that a row has in all indexes of its table.

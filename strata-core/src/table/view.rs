@@ -6,13 +6,14 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::index_scan::IndexScan;
+use super::keys::row_has_key;
 use super::read_set::{ReadPredicate, ReadSet};
 use super::row::TableRow;
 use super::savepoint::ViewToken;
 use super::shared::Shared;
 use crate::catalog::{Catalog, TableDef};
 use crate::error::{Error, Result};
-use crate::heap::{ColumnImage, Heap, SegmentView};
+use crate::heap::{ColumnImage, Heap, SegmentView, StoredRow};
 use crate::ids::{IndexId, RowId, TableId};
 use crate::txn::{HeapWrites, Snapshot, WriteSet};
 
@@ -276,25 +277,48 @@ impl TableView {
 
     /// The visible row with this key of a unique index (all columns, none NULL).
     pub fn first(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
+        Ok(self.find(index, key)?.map(|(row, _)| row))
+    }
+
+    /// As [`first`](Self::first), with the row itself: what finding it has read of it is not read again.
+    pub fn first_row(&self, index: IndexId, key: &[u8]) -> Result<Option<(RowId, TableRow)>> {
+        Ok(match self.find(index, key)? {
+            Some((row, Some(stored))) => Some((row, TableRow::Stored(stored))),
+            Some((row, None)) => Some((row, self.row(row)?)),
+            None => None,
+        })
+    }
+
+    fn find(&self, index: IndexId, key: &[u8]) -> Result<Option<(RowId, Option<StoredRow>)>> {
         self.note(|| ReadPredicate::key(index, key));
         let own = self.with_own(|own, position| own.find_key(&(index, key.into()), position));
         if let Some(row) = own.transpose()?.flatten() {
-            return Ok(Some(row));
+            return Ok(Some((row, None)));
+        }
+        let is_marked = |row| self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false);
+        // A key is unique: the row that a snapshot sees with it is the newest below the snapshot's end.
+        if let Some((row, stored)) = self.hinted(index, key) {
+            return Ok((!is_marked(row)).then_some((row, Some(stored))));
         }
         // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
         let tree = &self.view.shared.store.tree;
-        let is_marked = |row| self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false);
-        // A key is unique: the row that a snapshot sees with it is the newest below the snapshot's end.
-        if let Some(row) = tree.hint(index, key)
-            && self.is_live(row)?
-        {
-            return Ok((!is_marked(row)).then_some(row));
-        }
         let Some(row) = tree.first(index, key, self.row_end)? else { return Ok(None) };
         if is_marked(row) {
             return Ok(None);
         }
-        Ok(self.is_live(row)?.then_some(row))
+        Ok(self.is_live(row)?.then_some((row, None)))
+    }
+
+    /// The row that the tree's hint leads to, if it is live and has the key. A hint may be of any row: what is damaged there
+    /// is told by who has to read it.
+    fn hinted(&self, index: IndexId, key: &[u8]) -> Option<(RowId, StoredRow)> {
+        let row = self.view.shared.store.tree.hint(index, key)?;
+        let index = self.def.index(index)?;
+        if !self.is_live(row).unwrap_or(false) {
+            return None;
+        }
+        let stored = self.heap.row(row).ok()?;
+        row_has_key(&self.def, index, &stored, key).unwrap_or(false).then_some((row, stored))
     }
 
     /// The visible rows with this key of an index, newest first.
@@ -321,3 +345,6 @@ enum OwnPlace {
     Memory(Arc<[u8]>),
     Block(Arc<ColumnImage>, u16),
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,11 +218,8 @@ struct Handle<'a>(&'a Strata);
 
 impl Client for Handle<'_> {
     fn get(&mut self, id: i64) -> Outcome<Option<Row>> {
-        let view = self.0.view()?;
-        match self.0.find(&view, id)? {
-            Some(row) => Ok(Some(decode(&view.row(row)?, &self.0.def)?)),
-            None => Ok(None),
-        }
+        let found = self.0.view()?.first_row(self.0.index, &self.0.key(id)?)?;
+        found.map(|(_, row)| decode(&row, &self.0.def)).transpose()
     }
 
     fn range(&mut self, from: i64, count: usize) -> Outcome<(i64, usize)> {

@@ -68,7 +68,7 @@ pub use header::Origin;
 pub use position::Selection;
 pub use presence::Presence;
 pub use statistics::Zone;
-pub(in crate::heap) use strips::{STRIP_ROWS, StripBuilder};
+pub(in crate::heap) use strips::{STRIP_ROWS, StripBuilder, StripRow};
 pub use writer::{EncodeOptions, encode_block};
 
 /// The format version of the payload.

@@ -128,33 +128,57 @@ impl StripBuilder {
     }
 }
 
-impl ColumnBlock {
-    /// The values of a slot's row, one for each column of `schema`, NULL for those that were dropped; `None` where the row
-    /// stands in no strip, so that the columns have to be asked.
+/// A row in a strip.
+pub(in crate::heap) struct StripRow {
+    strip: Arc<Strip>,
+    index: usize,
+}
+
+impl StripRow {
+    /// The values of all columns of a reader's schema, NULL for those that were dropped. The block is that of the strip.
     ///
     /// # Errors
-    /// `Invalid` where a column has another type here.
-    pub fn strip_row(&self, schema: &Schema, slot: u16) -> Result<Option<Vec<Datum>>> {
+    /// `Invalid` where a column has another type in the block.
+    pub fn datums(&self, block: &ColumnBlock, schema: &Schema) -> Result<Vec<Datum>> {
+        let row = self.view(block)?;
+        let mut values = Vec::with_capacity(schema.columns.len());
+        for column in schema.columns.iter() {
+            values.push(datum(block, &row, column)?);
+        }
+        Ok(values)
+    }
+
+    /// The value of one column. Errors as [`datums`](Self::datums).
+    pub fn datum(&self, block: &ColumnBlock, column: &Column) -> Result<Datum> {
+        datum(block, &self.view(block)?, column)
+    }
+
+    fn view<'a>(&'a self, block: &'a ColumnBlock) -> Result<RowView<'a>> {
+        RowView::new(self.strip.row(self.index).unwrap_or_default(), block.strip_schema())
+    }
+}
+
+fn datum(block: &ColumnBlock, row: &RowView<'_>, column: &Column) -> Result<Datum> {
+    if column.dropped {
+        return Ok(Datum::Null);
+    }
+    match block.place_in(column)? {
+        Some(place) => row.datum(ColumnId::new(place as u32)),
+        None => Ok(column.missing.clone()),
+    }
+}
+
+impl ColumnBlock {
+    /// A slot's row in its strip; `None` where there is none, so that the columns have to be asked.
+    pub(in crate::heap) fn strip_row(&self, slot: u16) -> Option<StripRow> {
         let slot = u32::from(slot);
         let position = self.presence().map_or(slot, |presence| presence.rank(slot));
         if !self.contains(slot) {
-            return Ok(None);
+            return None;
         }
-        let Some(strip) = self.strip(position / STRIP_ROWS) else { return Ok(None) };
-        let Some(bytes) = strip.row((position % STRIP_ROWS) as usize) else { return Ok(None) };
-        let row = RowView::new(bytes, self.strip_schema())?;
-        let mut values = Vec::with_capacity(schema.columns.len());
-        for column in schema.columns.iter() {
-            let value = match column.dropped {
-                true => Datum::Null,
-                false => match self.place_in(column)? {
-                    Some(place) => row.datum(ColumnId::new(place as u32))?,
-                    None => column.missing.clone(),
-                },
-            };
-            values.push(value);
-        }
-        Ok(Some(values))
+        let (strip, index) = (self.strip(position / STRIP_ROWS)?, (position % STRIP_ROWS) as usize);
+        strip.row(index)?;
+        Some(StripRow { strip, index })
     }
 
     /// Whether lookups that come again may find rows in strips.

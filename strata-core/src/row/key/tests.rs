@@ -55,6 +55,21 @@ proptest! {
     }
 
     #[test]
+    fn a_key_is_taken_apart_by_its_values_and_no_others((parts, left, right) in two_keys()) {
+        let key = key_of(&left, &parts);
+        let mut rest = key.as_slice();
+        for (part, (value, other)) in parts.iter().zip(left.iter().zip(&right)) {
+            let strip = |value| strip_key(rest, value, &part.column_type, part.order).expect("typed");
+            let is_same = part.order.compare(value, other).is_eq();
+            prop_assert_eq!(strip(other).is_some(), is_same, "{:?} and {:?}", value, other);
+            let others = strip(value).expect("is its value");
+            prop_assert!(others.len() < rest.len());
+            rest = others;
+        }
+        prop_assert!(rest.is_empty());
+    }
+
+    #[test]
     fn keys_read_back_as_equal_values((parts, values, _) in two_keys()) {
         let key = key_of(&values, &parts);
         let mut rest = key.as_slice();

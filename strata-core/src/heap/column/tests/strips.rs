@@ -39,10 +39,11 @@ fn rows_in_strips_are_those_of_the_columns() {
         columns.push(Column { missing: Datum::Int64(7), ..column(4, &ColumnType::Int64) });
         let schema = Schema::new(SchemaVersion::new(3), columns);
         let last = *present.last().expect("slot 0") as u16;
-        assert_eq!(block.strip_row(&schema, last).expect("reads"), None, "seen for the first time");
+        assert!(block.strip_row(last).is_none(), "seen for the first time");
         for _ in 0..1 + LOOKUPS {
             for slot in present.iter().map(|slot| *slot as u16) {
-                let Some(row) = block.strip_row(&schema, slot).expect("reads") else { continue };
+                let Some(row) = block.strip_row(slot) else { continue };
+                let row = row.datums(&block, &schema).expect("reads");
                 for (column, found) in schema.columns.iter().zip(&row) {
                     let expected = match column.dropped {
                         true => Datum::Null,
@@ -54,7 +55,7 @@ fn rows_in_strips_are_those_of_the_columns() {
             }
         }
         let absent = (0..500).find(|slot| !block.contains(*slot)).expect("few slots");
-        assert_eq!(block.strip_row(&schema, absent as u16).expect("reads"), None);
+        assert!(block.strip_row(absent as u16).is_none());
     }
     assert!(seen > 100_000, "{seen} values in strips");
 }
@@ -62,12 +63,11 @@ fn rows_in_strips_are_those_of_the_columns() {
 #[test]
 fn wide_rows_make_no_strips() {
     let columns = [column(0, &ColumnType::Text)];
-    let schema = Schema::new(SchemaVersion::new(1), columns.to_vec());
     let all_alike = vec![Datum::Text("x".repeat(5_000)); 100];
     let random = values(&ColumnType::Text, Profile::Random, 100, 0, 1);
     for (values, expected) in [(all_alike, false), (random, true)] {
         let block = block_of(&ColumnType::Text, &values, 32 << 10);
-        let found = (0..=LOOKUPS).any(|_| block.strip_row(&schema, 40).expect("reads").is_some());
+        let found = (0..=LOOKUPS).any(|_| block.strip_row(40).is_some());
         assert_eq!(found, expected, "{:?}", values[40]);
         assert!(same(&block.get(&columns[0], 40).expect("reads"), &values[40]));
     }
@@ -90,7 +90,7 @@ fn damage_in_one_column_leaves_the_others_to_read() {
     let Ok(block) = open(&payload) else { panic!("the directory is damaged") };
     let schema =
         Schema::new(SchemaVersion::new(1), (0..).zip(&types).map(|(id, kind)| column(id, kind)).collect());
-    assert!((0..2 * LOOKUPS).all(|_| block.strip_row(&schema, 5).expect("says nothing").is_none()));
+    assert!((0..2 * LOOKUPS).all(|_| block.strip_row(5).is_none()));
     let [numbers, texts] = &*schema.columns else { panic!("two columns") };
     assert_eq!(block.get(numbers, 5).expect("is whole"), whole.get(numbers, 5).expect("is whole"));
     assert!(block.get(texts, 5).is_err());
@@ -98,8 +98,6 @@ fn damage_in_one_column_leaves_the_others_to_read() {
 
 #[test]
 fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
-    let columns = [column(0, &ColumnType::Int64)];
-    let schema = Schema::new(SchemaVersion::new(1), columns.to_vec());
     let values = values(&ColumnType::Int64, Profile::Random, 100, 0, 1);
     let array = [(ColumnId::new(0), ColumnType::Int64, array(&ColumnType::Int64, &values))];
     let payload = encode_block(&array, None, 100, &EncodeOptions::default()).expect("encodes");
@@ -108,7 +106,7 @@ fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
     let handle = cache.handle(id);
     let block = ColumnBlock::open(cache.clone(), handle).expect("opens");
-    let found = |slot: u16| block.strip_row(&schema, slot).expect("reads").is_some();
+    let found = |slot: u16| block.strip_row(slot).is_some();
     for turn in 0..3 {
         for lookup in 0..LOOKUPS {
             assert!(!found(40), "lookup {lookup} of turn {turn}");
