@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions, Step};
-use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, Vfs};
+use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SmallDisk, Vfs};
 use strata_core::{Database, Error, Options, Sizes};
 
-use super::small_disk::SmallDisk;
 use super::table::Rows;
 use super::{Outcome, ensure, mib, words};
 

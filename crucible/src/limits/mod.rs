@@ -7,11 +7,8 @@
 pub mod full_disk;
 pub mod memory;
 pub mod reader;
-mod small_disk;
 mod table;
 pub mod writer;
-
-pub use small_disk::SmallDisk;
 
 /// What a run found to be wrong, in words.
 pub type Outcome = Result<(), String>;

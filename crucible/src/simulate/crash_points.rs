@@ -210,6 +210,7 @@ fn config() -> Config {
         sizes: Sizes {
             segment_bytes: 2 << 10,
             bulk_rows: 32,
+            beside_bytes: 1,
             own_rows: 4,
             journal_file_bytes: 12 << 10,
             manifest_growth_bytes: 8 << 10,

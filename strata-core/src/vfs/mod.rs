@@ -1,6 +1,6 @@
 //! Files, directories, time and randomness: all that the engine asks of the system goes through here, so that
-//! a test can lose unsynced bytes (`MemVfs`), fail the i-th call (`FaultVfs`)
-//! or fix the clock.
+//! a test can lose unsynced bytes (`MemVfs`), fail the i-th call (`FaultVfs`),
+//! fill the disk (`SmallDisk`) or fix the clock.
 //!
 //! **Durability.** Bytes written are durable once [`File::sync`] has returned; a file created, renamed or removed
 //! is so once [`Vfs::sync_dir`] of its folder has returned. Nothing else is promised.
@@ -10,12 +10,14 @@ mod fault;
 mod mem;
 mod os;
 mod random;
+mod small_disk;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::fault::{FailedCall, Fault, FaultEffect, FaultVfs, IoKind};
 pub use self::mem::MemVfs;
 pub use self::os::OsVfs;
 pub use self::random::{Random, SeededRandom};
+pub use self::small_disk::SmallDisk;
 
 use std::fmt::Debug;
 use std::io;

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use strata_core::vfs::{File, Lock, OpenMode, Vfs};
+use parking_lot::Mutex;
+
+use super::{File, Lock, OpenMode, Vfs};
 
 /// The disk. Clones share it.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ impl SmallDisk {
 impl Vfs for SmallDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let inner = self.inner.open(path, mode)?;
-        Ok(Arc::new(SmallFile { inner, space: self.space.clone() }))
+        Ok(Arc::new(SmallFile { inner, space: self.space.clone(), growing: Mutex::new(()) }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -118,6 +120,8 @@ impl Vfs for SmallDisk {
 struct SmallFile {
     inner: Arc<dyn File>,
     space: Arc<Space>,
+    /// Held from the look at the length to its change.
+    growing: Mutex<()>,
 }
 
 impl File for SmallFile {
@@ -126,6 +130,7 @@ impl File for SmallFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let _growing = self.growing.lock();
         self.space.take((offset + data.len() as u64).saturating_sub(self.inner.len()?))?;
         self.inner.write_at(offset, data)
     }
@@ -139,6 +144,7 @@ impl File for SmallFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let _growing = self.growing.lock();
         let before = self.inner.len()?;
         self.space.take(len.saturating_sub(before))?;
         self.inner.set_len(len)?;
