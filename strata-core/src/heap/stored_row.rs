@@ -41,24 +41,22 @@ impl StoredRow {
     pub fn datum(&self, schema: &Schema, column: ColumnId) -> Result<Datum> {
         match &self.0 {
             Place::Hot { page, index } => RowView::new(hot_bytes(page, *index)?, schema)?.datum(column),
-            Place::Column { block, slot, .. } => {
+            Place::Column { block, slot, strip } => {
                 let column = schema.column(column).ok_or_else(|| unknown(column))?;
-                if column.dropped { Ok(Datum::Null) } else { block.get(column, *slot) }
+                match strip.get() {
+                    Some(Some(row)) => row.datum(block, column),
+                    _ if column.dropped => Ok(Datum::Null),
+                    _ => block.get(column, *slot),
+                }
             }
         }
     }
 
-    /// As [`datum`](Self::datum), as a part of looking up the row: from its strip where there is one.
-    ///
-    /// # Errors
-    /// As [`datum`](Self::datum).
-    pub fn looked_up(&self, schema: &Schema, column: ColumnId) -> Result<Datum> {
-        if let Place::Column { block, slot, strip } = &self.0
-            && let Some(row) = strip.get_or_init(|| block.strip_row(*slot))
-        {
-            return row.datum(block, schema.column(column).ok_or_else(|| unknown(column))?);
+    /// Tells that the row is looked up whole: its values come from its strip then, where there is one.
+    pub fn look_up(&self) {
+        if let Place::Column { block, slot, strip } = &self.0 {
+            strip.get_or_init(|| block.strip_row(*slot));
         }
-        self.datum(schema, column)
     }
 
     /// All values, one for each column of `schema`; those of dropped columns are of no meaning.

@@ -35,6 +35,7 @@ use crate::catalog::TableDef;
 use crate::error::{Error, Result};
 use crate::heap::column;
 use crate::ids::{BlockId, ColumnId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId, TxnId};
+use crate::manifest::SsTableMeta;
 use crate::memory::Reservation;
 use crate::row::{ColumnReader, Datum};
 use crate::txn::{BulkPart, TableLockMode, WriteSet};
@@ -79,6 +80,10 @@ pub struct BulkWriter {
     /// Segments that were begun: those of `blocks`, and the one that is being encoded.
     segments: u64,
     blocks: Vec<(BlockId, u32)>,
+    /// Files of keys, once it is being sealed.
+    tables: Vec<SsTableMeta>,
+    /// Whether rows were refused: what came of those before is not known then.
+    has_failed: bool,
     /// Where the transaction is SERIALIZABLE.
     reads: Option<TableView>,
 }
@@ -139,6 +144,8 @@ impl Transaction {
             encoder: SegmentEncoder::new(self.shared().bulk.beside_bytes),
             segments: 0,
             blocks: Vec::new(),
+            tables: Vec::new(),
+            has_failed: false,
             reads,
         })
     }
@@ -274,9 +281,25 @@ impl BulkWriter {
     /// [`arrow_type`](crate::row::arrow_type).
     ///
     /// # Errors
-    /// `Invalid` for columns that do not fit, `NotNull`, `DuplicateKey` within the load, `DiskFull`, `OutOfMemory`.
+    /// `Invalid` for columns that do not fit, `NotNull`; and `DuplicateKey` within the load, `DiskFull`, `OutOfMemory`, after
+    /// which the load takes no more rows and cannot be finished.
     pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check(batch)?;
+        self.check_whole()?;
+        let appended = self.append_rows(batch);
+        self.has_failed = appended.is_err();
+        appended
+    }
+
+    /// What has failed goes no further.
+    fn check_whole(&self) -> Result<()> {
+        match self.has_failed {
+            true => Err(Error::Invalid("a bulk load goes on after rows were refused".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn append_rows(&mut self, batch: &RecordBatch) -> Result<()> {
         let most = usize::try_from(self.shared.bulk.segment_bytes).unwrap_or(usize::MAX);
         let mut offset = 0;
         while offset < batch.num_rows() {
@@ -319,6 +342,7 @@ impl BulkWriter {
     /// # Errors
     /// As [`append`](Self::append), and `DuplicateKey` against the table.
     pub fn seal(mut self) -> Result<SealedLoad> {
+        self.check_whole()?;
         let position = self.writes.read().position();
         let mut doubts = Vec::new();
         let form = if self.segments == 0 && self.pending_rows < self.shared.bulk.rows {
@@ -341,23 +365,20 @@ impl BulkWriter {
 
     fn seal_part(&mut self, doubts: &mut Vec<Doubt>) -> Result<BulkPart> {
         self.write_segment()?;
-        let mut tables = Vec::new();
         for sorter in std::mem::take(&mut self.sorters) {
-            let files = sorter.finish();
-            tables.extend(files.inspect_err(|_| self.give_back(&tables))?);
+            self.tables.extend(sorter.finish()?);
         }
-        self.collect_segment().inspect_err(|_| self.give_back(&tables))?;
+        self.collect_segment()?;
         let (writes, memory) = (self.writes.read(), &mut self.pending_bytes);
         let check = SealCheck::new(&self.shared, self.transaction, &self.table, &writes, memory);
-        let checked = check.run(&tables);
+        let checked = check.run(&self.tables);
         drop(writes);
-        let (checked_end, found) = checked.inspect_err(|refusal| {
-            self.reads.iter().for_each(|view| declare_refusal(view, refusal));
-            self.give_back(&tables);
-        })?;
+        let (checked_end, found) = checked
+            .inspect_err(|refusal| self.reads.iter().for_each(|view| declare_refusal(view, refusal)))?;
         *doubts = found;
         let load = self.shared.next_load();
-        let part = BulkPart::new(load, self.table.heap, std::mem::take(&mut self.blocks), tables, false);
+        let (blocks, tables) = (std::mem::take(&mut self.blocks), std::mem::take(&mut self.tables));
+        let part = BulkPart::new(load, self.table.heap, blocks, tables, false);
         Ok(part.checked_below(checked_end))
     }
 
@@ -366,13 +387,13 @@ impl BulkWriter {
         if self.pending_rows == 0 {
             return Ok(());
         }
+        // The columns in one piece, and encoded; before the keys, which make do with what is left.
+        let bytes = self.pending_bytes.bytes();
+        self.reserve(2 * bytes)?;
         let batches = std::mem::take(&mut self.pending);
         let rows = std::mem::take(&mut self.pending_rows);
         self.add_keys(&batches)?;
         self.collect_segment()?;
-        // The columns in one piece, and encoded.
-        let bytes = self.pending_bytes.bytes();
-        self.pending_bytes.grow(2 * bytes)?;
         let columns =
             self.table.schema.live().map(|column| (column.id, column.column_type.clone())).collect();
         let rows = u32::try_from(rows).expect("a segment is bounded");
@@ -433,12 +454,6 @@ impl BulkWriter {
         }
         Ok(())
     }
-
-    fn give_back(&self, tables: &[crate::manifest::SsTableMeta]) {
-        for table in tables {
-            self.shared.store.cache.release(table.block);
-        }
-    }
 }
 
 /// The first rows of a batch, at least one, that take no more than so many bytes or not much more; and what they take.
@@ -470,8 +485,9 @@ fn array_bytes(array: &ArrayRef) -> usize {
 
 impl Drop for BulkWriter {
     fn drop(&mut self) {
-        for (block, _) in &self.blocks {
-            self.shared.store.cache.release(*block);
+        let blocks = self.blocks.iter().map(|(block, _)| *block);
+        for block in blocks.chain(self.tables.iter().map(|table| table.block)) {
+            self.shared.store.cache.release(block);
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn encode_index_key(
 pub fn row_has_key(table: &TableDef, index: &IndexDef, row: &StoredRow, key: &[u8]) -> Result<bool> {
     let mut rest = key;
     for (column, (column_type, order)) in index.columns.iter().zip(table.index_types(index)) {
-        let value = row.looked_up(&table.schema, column.column)?;
+        let value = row.datum(&table.schema, column.column)?;
         match strip_key(rest, &value, column_type, order)? {
             Some(others) => rest = others,
             None => return Ok(false),

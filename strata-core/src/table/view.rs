@@ -277,19 +277,25 @@ impl TableView {
 
     /// The visible row with this key of a unique index (all columns, none NULL).
     pub fn first(&self, index: IndexId, key: &[u8]) -> Result<Option<RowId>> {
-        Ok(self.find(index, key)?.map(|(row, _)| row))
+        Ok(self.find(index, key, |_| ())?.map(|(row, _)| row))
     }
 
-    /// As [`first`](Self::first), with the row itself: what finding it has read of it is not read again.
+    /// As [`first`](Self::first), with the row itself, for who reads the row: what finding it has read is not read again.
     pub fn first_row(&self, index: IndexId, key: &[u8]) -> Result<Option<(RowId, TableRow)>> {
-        Ok(match self.find(index, key)? {
+        Ok(match self.find(index, key, StoredRow::look_up)? {
             Some((row, Some(stored))) => Some((row, TableRow::Stored(stored))),
             Some((row, None)) => Some((row, self.row(row)?)),
             None => None,
         })
     }
 
-    fn find(&self, index: IndexId, key: &[u8]) -> Result<Option<(RowId, Option<StoredRow>)>> {
+    /// The row, and what is known of it; `prepare` comes before the first look at it.
+    fn find(
+        &self,
+        index: IndexId,
+        key: &[u8],
+        prepare: impl Fn(&StoredRow),
+    ) -> Result<Option<(RowId, Option<StoredRow>)>> {
         self.note(|| ReadPredicate::key(index, key));
         let own = self.with_own(|own, position| own.find_key(&(index, key.into()), position));
         if let Some(row) = own.transpose()?.flatten() {
@@ -297,7 +303,7 @@ impl TableView {
         }
         let is_marked = |row| self.with_own(|own, position| own.is_marked(row, position)).unwrap_or(false);
         // A key is unique: the row that a snapshot sees with it is the newest below the snapshot's end.
-        if let Some((row, stored)) = self.hinted(index, key) {
+        if let Some((row, stored)) = self.hinted(index, key, prepare) {
             return Ok((!is_marked(row)).then_some((row, Some(stored))));
         }
         // Rule 3: the first entry below the snapshot's end is the newest version; it decides.
@@ -311,13 +317,14 @@ impl TableView {
 
     /// The row that the tree's hint leads to, if it is live and has the key. A hint may be of any row: what is damaged there
     /// is told by who has to read it.
-    fn hinted(&self, index: IndexId, key: &[u8]) -> Option<(RowId, StoredRow)> {
+    fn hinted(&self, index: IndexId, key: &[u8], prepare: impl Fn(&StoredRow)) -> Option<(RowId, StoredRow)> {
         let row = self.view.shared.store.tree.hint(index, key)?;
         let index = self.def.index(index)?;
         if !self.is_live(row).unwrap_or(false) {
             return None;
         }
         let stored = self.heap.row(row).ok()?;
+        prepare(&stored);
         row_has_key(&self.def, index, &stored, key).unwrap_or(false).then_some((row, stored))
     }
 

@@ -14,7 +14,7 @@ use strata_core::row::{Datum, KeyOrder};
 use strata_core::table::Isolation;
 use strata_core::txn::block_on;
 use strata_core::vfs::MemVfs;
-use strata_core::{Database, Options, Result, Sizes};
+use strata_core::{Database, Error, Options, Result, Sizes};
 
 use crate::common::*;
 
@@ -102,6 +102,67 @@ fn a_batch_larger_than_memory_is_loaded_in_pieces() {
     assert_eq!(loaded.expect("fits"), 5_000);
     txn.commit().expect("commits").wait().expect("durable");
     assert_eq!(scan(&db, table).len(), 5_000);
+    assert_clean(&db);
+}
+
+/// Rows that scatter over three unique indexes of long keys.
+fn scattered_batch(ids: std::ops::Range<i64>) -> RecordBatch {
+    let spread = |id: i64| id * 7_919 % 60_013;
+    let notes: StringViewArray = ids.clone().map(|id| Some(note(spread(id), 240))).collect();
+    let balances: Int64Array = ids.clone().map(spread).collect();
+    let ids: Int64Array = ids.map(|id| spread(id) * 3).collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(ids) as ArrayRef, true),
+        ("balance", Arc::new(balances) as ArrayRef, true),
+        ("note", Arc::new(notes) as ArrayRef, true),
+    ])
+    .expect("columns fit")
+}
+
+/// Sorting keys makes do with what memory there is; a segment cannot.
+#[test]
+fn the_keys_of_a_load_leave_its_segments_their_memory() {
+    for beside_bytes in [1, usize::MAX] {
+        let sizes = Sizes { beside_bytes, ..Sizes::default() };
+        let options = Options { memory_bytes: 64 << 20, sizes, ..manual() };
+        let db = Database::open_with_vfs(Arc::new(MemVfs::new()), Path::new(DIR), options).expect("opens");
+        let table = create_accounts(&db, "accounts");
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        for (place, name) in [(2, "by_note"), (1, "by_balance")] {
+            let index = NewIndex { name: name.into(), unique: true, ..index_of(place) };
+            block_on(txn.create_index(table, index)).expect("made");
+        }
+        txn.commit().expect("commits").wait().expect("durable");
+        let _others = db.pool().reserve("others", db.pool().cap() - (18 << 20)).expect("is there");
+        let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        let loaded: Result<u64> = block_on(async {
+            let mut load = txn.bulk_load(table).await?;
+            for start in (0..40_000).step_by(400) {
+                load.append(&scattered_batch(start..start + 400))?;
+            }
+            load.finish().await
+        });
+        assert_eq!(loaded.expect("fits"), 40_000, "from {beside_bytes} bytes");
+    }
+}
+
+#[test]
+fn a_load_that_has_refused_rows_goes_no_further() {
+    let db = open_within(&Arc::new(MemVfs::new()), 64 << 20);
+    let table = create_accounts(&db, "accounts");
+    let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let mut load = block_on(txn.bulk_load(table)).expect("begins");
+    load.append(&long_batch(0..100, 2_000)).expect("fits");
+    // What does not fit the table is refused before anything has come of it.
+    assert!(load.append(&long_batch(100..101, 1).project(&[0]).expect("has one")).is_err());
+    load.append(&long_batch(100..200, 2_000)).expect("fits");
+    let others = db.pool().reserve("others", db.pool().available()).expect("is there");
+    assert!(matches!(load.append(&long_batch(200..400, 2_000)), Err(Error::OutOfMemory { .. })));
+    drop(others);
+    assert!(matches!(load.append(&long_batch(400..600, 2_000)), Err(Error::Invalid(_))));
+    assert!(matches!(block_on(load.finish()), Err(Error::Invalid(_))));
+    txn.commit().expect("commits").wait().expect("durable");
+    assert_eq!(scan(&db, table), []);
     assert_clean(&db);
 }
 

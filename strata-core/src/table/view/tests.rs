@@ -128,7 +128,7 @@ fn a_hint_may_lead_to_any_row_at_all() {
             for row in rows.iter().map(|row| Some(*row)).chain([None]) {
                 for (view, is_there) in [(&early, is_early(id)), (&late, is_late(id))] {
                     tree.mislead(index, &key, row);
-                    hinted += usize::from(view.hinted(index, &key).is_some());
+                    hinted += usize::from(view.hinted(index, &key, |_| ()).is_some());
                     assert_eq!(
                         found(view, index, &key),
                         is_there.then_some(id),
@@ -139,6 +139,22 @@ fn a_hint_may_lead_to_any_row_at_all() {
         }
     }
     assert!(hinted > 60, "{hinted} hints were right");
+}
+
+/// A row is found by what SQL calls equal to what it holds.
+#[test]
+fn a_hint_leads_from_zero_to_a_negative_zero() {
+    let (db, table) = world();
+    insert(&db, table, 0..ROWS);
+    let view = db.view().table(table).expect("is there");
+    assert_eq!(values(0).last().map(|value| format!("{value:?}")), Some("Float64(-0.0)".into()));
+    let index = view.def.indexes.last().expect("of the weight");
+    let mut key = Vec::new();
+    let zero = [Datum::Null, Datum::Null, Datum::Float64(0.0)];
+    encode_index_key(&view.def, index, &zero, &mut key).expect("fits");
+    let row = view.first(index.id, &key).expect("reads").expect("is there");
+    assert_eq!(view.hinted(index.id, &key, |_| ()).map(|(row, _)| row), Some(row));
+    assert_eq!(found(&view, index.id, &key), Some(0));
 }
 
 #[test]
@@ -153,10 +169,10 @@ fn what_was_found_is_found_by_its_hint() {
         for id in 0..ROWS {
             for (index, key) in keys(&view, id) {
                 view.view.shared.store.tree.mislead(index, &key, None);
-                assert!(view.hinted(index, &key).is_none());
+                assert!(view.hinted(index, &key, |_| ()).is_none());
                 let row = view.first(index, &key).expect("reads");
                 assert!(
-                    row.is_some() && view.hinted(index, &key).map(|(row, _)| row) == row,
+                    row.is_some() && view.hinted(index, &key, |_| ()).map(|(row, _)| row) == row,
                     "{id}, {frozen}"
                 );
             }
@@ -176,7 +192,7 @@ fn a_transaction_does_not_find_by_a_hint_what_it_has_deleted() {
     block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("locks");
     txn.delete(&view, row).expect("deletes");
     let after = txn.view().table(table).expect("is there");
-    assert!(after.hinted(index, &key).is_some(), "it is no hint");
+    assert!(after.hinted(index, &key, |_| ()).is_some(), "it is no hint");
     assert_eq!(found(&after, index, &key), None);
     assert_eq!(found(&view, index, &key), Some(8));
 }

@@ -39,7 +39,6 @@ fn segments_come_in_the_order_of_their_rows() {
     assert_clean(&db);
 }
 
-/// One is being encoded when the load ends in each of these ways.
 #[test]
 fn a_load_that_is_not_finished_leaves_no_blocks_and_no_memory() {
     let db = Arc::new(Database::in_memory(beside()).expect("opens"));
@@ -50,6 +49,7 @@ fn a_load_that_is_not_finished_leaves_no_blocks_and_no_memory() {
     let txn = db.begin(Isolation::ReadCommitted).expect("begins");
     let mut load = block_on(txn.bulk_load(table)).expect("begins");
     load.append(&rows_of(&range(100..1_000))).expect("appended");
+    // One is being encoded.
     drop(load);
     assert_eq!((blocks(), memory()), before);
     // Its last key is there already, which is found when all is encoded.

@@ -8,7 +8,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use strata_core::ids::{ColumnId, RowId};
 use strata_core::row::Datum;
-use strata_core::table::{ReadView, TableView};
+use strata_core::table::{ReadView, TableRow, TableView};
 
 use super::access::Keys;
 use super::{Action, Arguments, Outputs, PointPlan, Ran, Select};
@@ -46,8 +46,7 @@ impl PointPlan {
         match &select.outputs {
             Outputs::Columns(columns) => {
                 let mut values = Vec::with_capacity(rows.len());
-                for row in rows {
-                    let stored = table.row(row)?;
+                for (_, stored) in rows {
                     let schema = &self.table.schema;
                     let whole = (columns.len() >= WHOLE_ROW).then(|| stored.to_datums(schema)).transpose()?;
                     let datum = |id: ColumnId| match &whole {
@@ -69,8 +68,7 @@ impl PointPlan {
             }
             Outputs::Computed(program) => {
                 let mut results = Vec::with_capacity(rows.len());
-                for row in rows {
-                    let stored = table.row(row)?;
+                for (_, stored) in rows {
                     let datum = |id: ColumnId| Ok(stored.datum(&self.table.schema, id)?);
                     if let Some(filter) = &select.filter
                         && !filter.holds(&self.table, arguments, datum)?
@@ -84,13 +82,13 @@ impl PointPlan {
         }
     }
 
-    /// The visible rows with the keys that are asked for; `None` where there are many.
+    /// The visible rows with the keys that are asked for, each with what it holds; `None` where there are many.
     pub(super) fn find(
         &self,
         table: &TableView,
         access: &super::access::Access,
         arguments: &Arguments<'_>,
-    ) -> SqlResult<Option<Vec<RowId>>> {
+    ) -> SqlResult<Option<Vec<(RowId, TableRow)>>> {
         if !table.index_is_whole(access.index) {
             // What this transaction has loaded in bulk, or made the index over, is found once it commits.
             return Ok(None);
@@ -101,7 +99,7 @@ impl PointPlan {
         };
         match keys {
             Keys::None => Ok(Some(Vec::new())),
-            Keys::One(key) => Ok(Some(table.first(access.index, &key)?.into_iter().collect())),
+            Keys::One(key) => Ok(Some(table.first_row(access.index, &key)?.into_iter().collect())),
             Keys::Range(lower, upper) => {
                 let mut rows = Vec::new();
                 for row in table.range(access.index, lower, upper, false)? {
@@ -110,7 +108,8 @@ impl PointPlan {
                     }
                     rows.push(row?);
                 }
-                Ok(Some(rows))
+                let read = |row| Ok((row, table.row(row)?));
+                rows.into_iter().map(read).collect::<SqlResult<_>>().map(Some)
             }
         }
     }
