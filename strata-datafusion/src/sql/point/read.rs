@@ -19,6 +19,9 @@ use crate::session::types::{RowStream, RowsTag};
 /// Rows that a point plan looks at; where there may be more, the ordinary route is as good.
 const MAX_ROWS: usize = 256;
 
+/// A row, and what it holds where finding it has told.
+pub(super) type Found = (RowId, Option<TableRow>);
+
 /// Columns from which on the row is read whole: frozen rows that are looked up again have their values side by side.
 const WHOLE_ROW: usize = 3;
 
@@ -43,10 +46,13 @@ impl PointPlan {
         };
         let table = view.table(self.table.id)?;
         let Some(rows) = self.find(&table, &select.access, arguments)? else { return Ok(Ran::Refused) };
+        // One at a time: each may hold a page.
+        let rows = rows.into_iter().map(|(row, found)| found.map_or_else(|| table.row(row), Ok));
         match &select.outputs {
             Outputs::Columns(columns) => {
                 let mut values = Vec::with_capacity(rows.len());
-                for (_, stored) in rows {
+                for stored in rows {
+                    let stored = stored?;
                     let schema = &self.table.schema;
                     let whole = (columns.len() >= WHOLE_ROW).then(|| stored.to_datums(schema)).transpose()?;
                     let datum = |id: ColumnId| match &whole {
@@ -68,7 +74,8 @@ impl PointPlan {
             }
             Outputs::Computed(program) => {
                 let mut results = Vec::with_capacity(rows.len());
-                for (_, stored) in rows {
+                for stored in rows {
+                    let stored = stored?;
                     let datum = |id: ColumnId| Ok(stored.datum(&self.table.schema, id)?);
                     if let Some(filter) = &select.filter
                         && !filter.holds(&self.table, arguments, datum)?
@@ -82,13 +89,13 @@ impl PointPlan {
         }
     }
 
-    /// The visible rows with the keys that are asked for, each with what it holds; `None` where there are many.
+    /// The visible rows with the keys that are asked for; `None` where there are many.
     pub(super) fn find(
         &self,
         table: &TableView,
         access: &super::access::Access,
         arguments: &Arguments<'_>,
-    ) -> SqlResult<Option<Vec<(RowId, TableRow)>>> {
+    ) -> SqlResult<Option<Vec<Found>>> {
         if !table.index_is_whole(access.index) {
             // What this transaction has loaded in bulk, or made the index over, is found once it commits.
             return Ok(None);
@@ -99,17 +106,19 @@ impl PointPlan {
         };
         match keys {
             Keys::None => Ok(Some(Vec::new())),
-            Keys::One(key) => Ok(Some(table.first_row(access.index, &key)?.into_iter().collect())),
+            Keys::One(key) => {
+                let found = table.first_row(access.index, &key)?;
+                Ok(Some(found.into_iter().map(|(row, stored)| (row, Some(stored))).collect()))
+            }
             Keys::Range(lower, upper) => {
                 let mut rows = Vec::new();
                 for row in table.range(access.index, lower, upper, false)? {
                     if rows.len() == MAX_ROWS {
                         return Ok(None);
                     }
-                    rows.push(row?);
+                    rows.push((row?, None));
                 }
-                let read = |row| Ok((row, table.row(row)?));
-                rows.into_iter().map(read).collect::<SqlResult<_>>().map(Some)
+                Ok(Some(rows))
             }
         }
     }

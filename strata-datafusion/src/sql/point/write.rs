@@ -101,10 +101,9 @@ impl PointPlan {
         }
         let mut table = view.table(self.table.id)?;
         let Some(found) = self.find(&table, &change.access, arguments)? else { return Ok(Ran::Refused) };
-        let Some((mut row, seen)) = found.into_iter().next() else { return Ok(Ran::Done(0)) };
-        let mut stored = seen.to_datums(&self.table.schema)?;
+        let Some((mut row, found)) = found.into_iter().next() else { return Ok(Ran::Done(0)) };
         // Nobody waits for a lock with a page in hand.
-        drop(seen);
+        let mut stored = found.map_or_else(|| table.row(row), Ok)?.to_datums(&self.table.schema)?;
         if !self.holds(change.filter.as_ref(), arguments, &stored)? {
             return Ok(Ran::Done(0));
         }
