@@ -49,14 +49,6 @@ struct Shard {
     turn: usize,
 }
 
-/// A key's place, and what tells it from others there.
-#[derive(Clone, Copy)]
-struct Hashed {
-    bucket: usize,
-    /// Not zero.
-    tag: u64,
-}
-
 impl Hints {
     pub fn new(pool: MemoryPool) -> Self {
         Self { pool, hasher: foldhash::fast::FixedState::default(), table: OnceLock::new() }
@@ -65,8 +57,7 @@ impl Hints {
     /// The largest row that was told for a prefix, or for another one with the same tag.
     pub fn get(&self, prefix: &[u8]) -> Option<RowId> {
         let table = self.table.get()?.as_ref()?;
-        let Hashed { bucket, tag } = self.hash(prefix, table);
-        let (shard, at) = table.place(bucket);
+        let (shard, at, tag) = table.place(self.hasher.hash_one(prefix));
         let shard = shard.read();
         let entry = shard.words.get(at..at + WAYS)?.iter().find(|entry| tag_of(**entry) == tag)?;
         Some(RowId::new(entry >> TAG_BITS))
@@ -87,8 +78,7 @@ impl Hints {
             return;
         }
         let Some(table) = self.table.get_or_init(|| Table::new(&self.pool)) else { return };
-        let Hashed { bucket, tag } = self.hash(prefix, table);
-        let (shard, at) = table.place(bucket);
+        let (shard, at, tag) = table.place(self.hasher.hash_one(prefix));
         let mut guard = shard.write();
         let shard = &mut *guard;
         let Some(bucket) = shard.words.get_mut(at..at + WAYS) else { return };
@@ -109,11 +99,6 @@ impl Hints {
         let table = self.table.get().and_then(Option::as_ref);
         table.iter().flat_map(|table| &table.shards).for_each(|shard| shard.write().words.fill(0));
     }
-
-    fn hash(&self, prefix: &[u8], table: &Table) -> Hashed {
-        let hash = self.hasher.hash_one(prefix);
-        Hashed { bucket: hash as usize & (table.buckets - 1), tag: (hash >> (u64::BITS - TAG_BITS)).max(1) }
-    }
 }
 
 impl Table {
@@ -127,9 +112,11 @@ impl Table {
         Some(Self { shards: (0..SHARDS).map(|_| shard()).collect(), buckets, _reservation: reservation })
     }
 
-    /// The shard of a bucket, and where it is in there.
-    fn place(&self, bucket: usize) -> (&RwLock<Shard>, usize) {
-        (&self.shards[bucket % SHARDS], bucket / SHARDS * WAYS)
+    /// The shard of a hash, where its bucket is in there, and what tells it from others of the bucket: not zero.
+    fn place(&self, hash: u64) -> (&RwLock<Shard>, usize, u64) {
+        let bucket = hash as usize & (self.buckets - 1);
+        let tag = (hash >> (u64::BITS - TAG_BITS)).max(1);
+        (&self.shards[bucket % SHARDS], bucket / SHARDS * WAYS, tag)
     }
 }
 

@@ -77,8 +77,6 @@ pub struct BulkWriter {
     pending_bytes: Reservation,
     sorters: Vec<KeySorter>,
     encoder: SegmentEncoder,
-    /// Segments that were begun: those of `blocks`, and the one that is being encoded.
-    segments: u64,
     blocks: Vec<(BlockId, u32)>,
     /// Files of keys, once it is being sealed.
     tables: Vec<SsTableMeta>,
@@ -142,7 +140,6 @@ impl Transaction {
             pending_bytes,
             sorters,
             encoder: SegmentEncoder::new(self.shared().bulk.beside_bytes),
-            segments: 0,
             blocks: Vec::new(),
             tables: Vec::new(),
             has_failed: false,
@@ -264,10 +261,7 @@ impl SealedLoad {
 impl Drop for SealedLoad {
     fn drop(&mut self) {
         let Sealed::Part(Some(part)) = &self.form else { return };
-        let blocks = part.blocks.iter().map(|(block, _)| *block);
-        for block in blocks.chain(part.tables.iter().map(|table| table.block)) {
-            self.shared.store.cache.release(block);
-        }
+        give_back(&self.shared, &part.blocks, &part.tables);
     }
 }
 
@@ -345,7 +339,7 @@ impl BulkWriter {
         self.check_whole()?;
         let position = self.writes.read().position();
         let mut doubts = Vec::new();
-        let form = if self.segments == 0 && self.pending_rows < self.shared.bulk.rows {
+        let form = if self.segments() == 0 && self.pending_rows < self.shared.bulk.rows {
             Sealed::Rows(std::mem::take(&mut self.pending))
         } else {
             Sealed::Part(Some(self.seal_part(&mut doubts)?))
@@ -399,8 +393,12 @@ impl BulkWriter {
         let rows = u32::try_from(rows).expect("a segment is bounded");
         let memory = self.pending_bytes.split(3 * bytes);
         let at_once = self.encoder.start(Segment { columns, batches, rows, bytes, memory })?;
-        self.segments += 1;
         at_once.map_or(Ok(()), |segment| self.write_block(&segment))
+    }
+
+    /// Segments that were begun: those that are written, and the one that is being encoded.
+    fn segments(&self) -> u64 {
+        self.blocks.len() as u64 + u64::from(self.encoder.is_busy())
     }
 
     /// Waits for the segment that is being encoded, if one is, and writes it.
@@ -428,7 +426,7 @@ impl BulkWriter {
     }
 
     fn add_keys(&mut self, batches: &[Vec<ArrayRef>]) -> Result<()> {
-        let first = RowId::from_parts(SegmentId::new(self.segments), 0);
+        let first = RowId::from_parts(SegmentId::new(self.segments()), 0);
         let mut values = vec![Datum::Null; self.table.schema.columns.len()];
         let mut key = Vec::new();
         for (sorter, index) in self.sorters.iter_mut().zip(&self.table.indexes) {
@@ -485,9 +483,13 @@ fn array_bytes(array: &ArrayRef) -> usize {
 
 impl Drop for BulkWriter {
     fn drop(&mut self) {
-        let blocks = self.blocks.iter().map(|(block, _)| *block);
-        for block in blocks.chain(self.tables.iter().map(|table| table.block)) {
-            self.shared.store.cache.release(block);
-        }
+        give_back(&self.shared, &self.blocks, &self.tables);
+    }
+}
+
+/// Lets go of what nobody has adopted.
+fn give_back(shared: &Shared, blocks: &[(BlockId, u32)], tables: &[SsTableMeta]) {
+    for block in blocks.iter().map(|(block, _)| *block).chain(tables.iter().map(|table| table.block)) {
+        shared.store.cache.release(block);
     }
 }

@@ -66,6 +66,11 @@ impl SegmentEncoder {
         Ok(None)
     }
 
+    /// Whether a segment is under way.
+    pub fn is_busy(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// The segment that is under way, if one is, when it is done.
     ///
     /// # Errors

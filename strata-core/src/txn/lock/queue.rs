@@ -114,8 +114,7 @@ impl LockQueue {
         let mut granted = Vec::new();
         let mut place = 0;
         while let Some((waiter, mode)) = self.waiters.get(place) {
-            let mut ahead = self.waiters.iter().take(place);
-            if ahead.any(|(_, wanted)| wanted.conflicts(*mode))
+            if self.conflicting_ahead(place, *mode).next().is_some()
                 || self.conflicts_with_holders(waiter.txn, *mode)
             {
                 place += 1;
@@ -129,6 +128,12 @@ impl LockQueue {
         granted
     }
 
+    /// Waiters before a place in the queue that a mode conflicts with.
+    fn conflicting_ahead(&self, place: usize, mode: LockMode) -> impl Iterator<Item = TxnId> {
+        let ahead = self.waiters.iter().take(place);
+        ahead.filter(move |(_, wanted)| wanted.conflicts(mode)).map(|(waiter, _)| waiter.txn)
+    }
+
     /// Those that must go before `txn`, which waits here: conflicting holders, and conflicting waiters ahead.
     pub(super) fn blockers_of(&self, txn: TxnId) -> Vec<TxnId> {
         let Some(place) = self.waiters.iter().position(|(waiter, _)| waiter.txn == txn) else {
@@ -136,7 +141,6 @@ impl LockQueue {
         };
         let Some((_, mode)) = self.waiters.get(place) else { return Vec::new() };
         let holders = self.holders.iter().filter(|holder| holder.txn != txn && holder.mode.conflicts(*mode));
-        let ahead = self.waiters.iter().take(place).filter(|(_, wanted)| wanted.conflicts(*mode));
-        holders.map(|holder| holder.txn).chain(ahead.map(|(waiter, _)| waiter.txn)).collect()
+        holders.map(|holder| holder.txn).chain(self.conflicting_ahead(place, *mode)).collect()
     }
 }
