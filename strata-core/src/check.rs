@@ -235,7 +235,7 @@ mod tests {
     use crate::catalog::IndexColumn;
     use crate::catalog::change::{NewColumn, NewIndex};
     use crate::ids::ColumnId;
-    use crate::row::{ColumnType, KeyOrder, SqlType, encode_row};
+    use crate::row::{ColumnType, KeyOrder, encode_row};
     use crate::table::Isolation;
     use crate::txn::{TableLockMode, block_on};
     use crate::{Options, ids::TableId};
@@ -243,14 +243,7 @@ mod tests {
     fn database() -> (Database, TableId) {
         let db = Database::in_memory(Options::default()).expect("opens");
         let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-        let column = NewColumn {
-            name: "a".into(),
-            column_type: ColumnType::Int64,
-            sql_type: SqlType::default(),
-            nullable: true,
-            default: None,
-            missing: Datum::Null,
-        };
+        let column = NewColumn::new("a", ColumnType::Int64);
         let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
         let table = table.expect("creates");
         let key = IndexColumn { column: ColumnId::new(0), order: KeyOrder::default() };

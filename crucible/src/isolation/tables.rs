@@ -12,7 +12,7 @@ use arrow_array::RecordBatch;
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::ColumnId;
-use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, encode_index_key};
 use strata_core::txn::block_on;
 use strata_core::{Database, Error, Result};
@@ -140,14 +140,7 @@ fn create(
 ) -> Result<Arc<TableDef>> {
     let columns = columns
         .iter()
-        .map(|(name, column_type)| NewColumn {
-            name: (*name).to_owned(),
-            column_type: column_type.clone(),
-            sql_type: SqlType::default(),
-            nullable: false,
-            default: None,
-            missing: Datum::Null,
-        })
+        .map(|(name, column_type)| NewColumn::new(*name, column_type.clone()).not_null())
         .collect();
     let mut transaction = database.begin(Isolation::ReadCommitted)?;
     let table =

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::{ColumnId, RowId, TableId};
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, Locked, TableView, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Database, Result};
@@ -27,14 +27,7 @@ const CLASSES: i64 = 1_000;
 impl Rows {
     pub fn create(db: &Database, width: usize) -> Result<Self> {
         let mut txn = db.begin(Isolation::ReadCommitted)?;
-        let column = |name: &str, column_type| NewColumn {
-            name: name.into(),
-            column_type,
-            sql_type: SqlType::default(),
-            nullable: false,
-            default: None,
-            missing: Datum::Null,
-        };
+        let column = |name: &str, column_type| NewColumn::new(name, column_type).not_null();
         let columns = vec![
             column("id", ColumnType::Int64),
             column("version", ColumnType::Int64),

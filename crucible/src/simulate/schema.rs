@@ -11,7 +11,7 @@
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::ColumnId;
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 
 use crate::random::Random;
 
@@ -33,8 +33,7 @@ pub(super) fn columns() -> Vec<NewColumn> {
 }
 
 fn column(name: &str, column_type: ColumnType, nullable: bool) -> NewColumn {
-    let (sql_type, missing) = (SqlType::default(), Datum::Null);
-    NewColumn { name: name.into(), column_type, sql_type, nullable, default: None, missing }
+    NewColumn { nullable, ..NewColumn::new(name, column_type) }
 }
 
 /// A column to be added to a table.

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use strata_core::catalog::change::NewColumn;
 use strata_core::row::{ColumnType, Datum};
 use strata_core::table::Isolation;
 use strata_core::txn::{TableLockMode, block_on};
 use strata_core::{Database, Result};
 
 use super::client::{batch, pair};
-use super::tables::{Tables, column, index, lock, note};
+use super::tables::{Tables, index, lock, note};
 use super::verify::rows_of;
 use crate::random::Random;
 
@@ -32,7 +33,7 @@ fn add_column(db: &Database, tables: &Tables, random: &mut Random) -> Result<()>
     if columns >= COLUMNS_MAX {
         return Ok(());
     }
-    let mut new = column(&format!("extra{columns}"), ColumnType::Int64);
+    let mut new = NewColumn::new(format!("extra{columns}"), ColumnType::Int64);
     new.missing = Datum::Int64(random.within(0..9) as i64);
     block_on(txn.change_catalog(|catalog| catalog.add_column(tables.pairs, new)))?;
     txn.commit()?.wait().map(drop)
@@ -57,10 +58,10 @@ fn scratch(db: &Database, random: &mut Random) -> Result<()> {
     let name = format!("scratch{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let mut txn = db.begin(Isolation::ReadCommitted)?;
     let columns = vec![
-        column("id", ColumnType::Int64),
-        column("sign", ColumnType::Int64),
-        column("word", ColumnType::Int64),
-        column("note", ColumnType::Text),
+        NewColumn::new("id", ColumnType::Int64),
+        NewColumn::new("sign", ColumnType::Int64),
+        NewColumn::new("word", ColumnType::Int64),
+        NewColumn::new("note", ColumnType::Text),
     ];
     let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", &name, columns)))?;
     block_on(txn.create_index(table, index(&format!("{name}_id"), 0, true)))?;

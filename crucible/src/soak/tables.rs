@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::{ColumnId, IndexId, RowId, TableId};
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, Locked, TableView, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Database, Result};
@@ -22,18 +22,6 @@ pub const PAIRS: i64 = 3_000;
 pub struct Tables {
     pub accounts: TableId,
     pub pairs: TableId,
-}
-
-/// A column without a default.
-pub fn column(name: &str, column_type: ColumnType) -> NewColumn {
-    NewColumn {
-        name: name.into(),
-        column_type,
-        sql_type: SqlType::default(),
-        nullable: true,
-        default: None,
-        missing: Datum::Null,
-    }
 }
 
 /// An index of one column.
@@ -71,15 +59,18 @@ impl Tables {
     pub fn create(db: &Database) -> Result<Self> {
         let mut txn = db.begin(Isolation::ReadCommitted)?;
         let int = ColumnType::Int64;
-        let columns =
-            vec![column("id", int.clone()), column("balance", int.clone()), column("note", ColumnType::Text)];
+        let columns = vec![
+            NewColumn::new("id", int.clone()),
+            NewColumn::new("balance", int.clone()),
+            NewColumn::new("note", ColumnType::Text),
+        ];
         let accounts =
             block_on(txn.change_catalog(|catalog| catalog.create_table("public", "accounts", columns)))?;
         let columns = vec![
-            column("id", int.clone()),
-            column("sign", int.clone()),
-            column("word", int),
-            column("note", ColumnType::Text),
+            NewColumn::new("id", int.clone()),
+            NewColumn::new("sign", int.clone()),
+            NewColumn::new("word", int),
+            NewColumn::new("note", ColumnType::Text),
         ];
         let pairs = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "pairs", columns)))?;
         for (table, name, place, unique) in [

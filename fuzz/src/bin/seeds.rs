@@ -12,7 +12,7 @@ use strata_core::heap::column::{EncodeOptions, encode_block};
 use strata_core::ids::{ColumnId, Lsn, TableId};
 use strata_core::journal::{Journal, JournalOptions};
 use strata_core::maintenance::MaintenanceMode;
-use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder};
 use strata_core::table::Isolation;
 use strata_core::txn::{TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, OpenMode, Vfs};
@@ -103,18 +103,10 @@ fn database() -> MemVfs {
 }
 
 fn create(db: &Database) -> TableId {
-    let column = |name: &str, column_type| NewColumn {
-        name: name.into(),
-        column_type,
-        sql_type: SqlType::default(),
-        nullable: true,
-        default: None,
-        missing: Datum::Null,
-    };
     let columns = vec![
-        column("id", ColumnType::Int64),
-        column("note", ColumnType::Text),
-        column("kind", ColumnType::Int64),
+        NewColumn::new("id", ColumnType::Int64),
+        NewColumn::new("note", ColumnType::Text),
+        NewColumn::new("kind", ColumnType::Int64),
     ];
     let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
     let table =

@@ -304,6 +304,18 @@ impl Catalog {
 }
 
 impl NewColumn {
+    /// A column that may be NULL, with no default.
+    pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
+        let (sql_type, missing) = (SqlType::default(), Datum::Null);
+        Self { name: name.into(), column_type, sql_type, nullable: true, default: None, missing }
+    }
+
+    /// The same, never NULL.
+    #[must_use]
+    pub fn not_null(self) -> Self {
+        Self { nullable: false, ..self }
+    }
+
     fn at(self, place: usize) -> Column {
         Column {
             id: ColumnId::new(u32::try_from(place).expect("columns are bounded below 65,535")),

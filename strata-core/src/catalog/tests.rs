@@ -6,12 +6,9 @@ use crate::row::{ColumnType, Datum, KeyOrder, SqlType, encode_row};
 
 fn column(name: &str, column_type: ColumnType) -> NewColumn {
     NewColumn {
-        name: name.into(),
-        column_type,
         sql_type: SqlType { oid: 20, modifier: -1 },
-        nullable: true,
         default: Some("42".into()),
-        missing: Datum::Null,
+        ..NewColumn::new(name, column_type)
     }
 }
 

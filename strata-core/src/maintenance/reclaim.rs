@@ -277,21 +277,14 @@ mod tests {
     #[test]
     fn a_table_that_is_committed_while_unused_heaps_are_sought_keeps_its_rows() {
         use crate::catalog::change::NewColumn;
-        use crate::row::{ColumnType, Datum, SqlType};
+        use crate::row::{ColumnType, Datum};
         use crate::table::Isolation;
         use crate::txn::block_on;
         use crate::{Database, Options};
 
         let maintenance = crate::maintenance::MaintenanceMode::Manual;
         let db = Database::in_memory(Options { maintenance, ..Options::default() }).expect("opens");
-        let column = NewColumn {
-            name: "id".into(),
-            column_type: ColumnType::Int64,
-            sql_type: SqlType::default(),
-            nullable: true,
-            default: None,
-            missing: Datum::Null,
-        };
+        let column = NewColumn::new("id", ColumnType::Int64);
         let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
         let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
         let table = table.expect("new");

@@ -11,7 +11,7 @@ use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::ids::{BlockId, ColumnId, TableId};
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
 use strata_core::manifest::{Manifest, SegmentImage};
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, ReadView};
 use strata_core::txn::{TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, OpenMode, Vfs};
@@ -170,7 +170,7 @@ pub fn every_form() -> Sample {
 
 fn create_long(db: &Database) -> TableId {
     let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    let columns = vec![column("id", ColumnType::Int64), column("body", ColumnType::Text)];
+    let columns = vec![NewColumn::new("id", ColumnType::Int64), NewColumn::new("body", ColumnType::Text)];
     let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "long", columns)));
     let table = table.expect("made");
     block_on(txn.create_index(table, index("long_pkey".into(), 0, true))).expect("indexed");
@@ -355,11 +355,6 @@ fn open_small(vfs: Arc<MemVfs>) -> Result<Database> {
     Database::open_with_vfs(vfs, Path::new(DIR), options)
 }
 
-fn column(name: &str, column_type: ColumnType) -> NewColumn {
-    let (sql_type, missing) = (SqlType::default(), Datum::Null);
-    NewColumn { name: name.into(), column_type, sql_type, nullable: true, default: None, missing }
-}
-
 fn index(name: String, number: u32, unique: bool) -> NewIndex {
     let columns = vec![IndexColumn { column: ColumnId::new(number), order: KeyOrder::default() }];
     NewIndex { name, primary: unique, unique, constraint: unique, columns }
@@ -367,7 +362,7 @@ fn index(name: String, number: u32, unique: bool) -> NewIndex {
 
 fn create(db: &Database, name: &str) -> TableId {
     let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    let columns = vec![column("id", ColumnType::Int64), column("note", ColumnType::Text)];
+    let columns = vec![NewColumn::new("id", ColumnType::Int64), NewColumn::new("note", ColumnType::Text)];
     let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", name, columns)));
     let table = table.expect("made");
     block_on(txn.create_index(table, index(format!("{name}_pkey"), 0, true))).expect("indexed");

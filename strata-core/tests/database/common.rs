@@ -8,7 +8,7 @@ use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::{ColumnId, RowId, TableId};
 use strata_core::maintenance::MaintenanceMode;
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, Locked, Transaction};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, Vfs};
@@ -30,14 +30,7 @@ pub fn open(vfs: &Arc<MemVfs>) -> Database {
 
 /// A column without a default.
 pub fn column(name: &str, column_type: ColumnType, nullable: bool) -> NewColumn {
-    NewColumn {
-        name: name.into(),
-        column_type,
-        sql_type: SqlType::default(),
-        nullable,
-        default: None,
-        missing: Datum::Null,
-    }
+    NewColumn { nullable, ..NewColumn::new(name, column_type) }
 }
 
 /// A unique index of the first column.
@@ -168,9 +161,14 @@ pub fn assert_clean(db: &Database) {
 
 /// Rows of the accounts table as a bulk load takes them.
 pub fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
-    let balances: Int64Array = ids.clone().map(|id| id % 1_000).collect();
-    let notes: StringViewArray = ids.clone().map(|id| Some(format!("loaded {id}"))).collect();
-    let ids: Int64Array = ids.collect();
+    batch_of(ids.map(|id| (id, id % 1_000, format!("loaded {id}"))))
+}
+
+/// The same, of these ids, balances and notes.
+pub fn batch_of(rows: impl Iterator<Item = (i64, i64, String)> + Clone) -> RecordBatch {
+    let ids: Int64Array = rows.clone().map(|(id, _, _)| id).collect();
+    let balances: Int64Array = rows.clone().map(|(_, balance, _)| balance).collect();
+    let notes: StringViewArray = rows.map(|(_, _, note)| Some(note)).collect();
     RecordBatch::try_from_iter_with_nullable([
         ("id", Arc::new(ids) as ArrayRef, true),
         ("balance", Arc::new(balances) as ArrayRef, true),

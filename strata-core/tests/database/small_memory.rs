@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow_array::RecordBatch;
 use strata_core::catalog::IndexColumn;
 use strata_core::catalog::change::NewIndex;
 use strata_core::heap::SegmentView;
@@ -23,6 +23,13 @@ fn open_within(vfs: &Arc<MemVfs>, memory_bytes: usize) -> Database {
     Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
 }
 
+/// With 64 MiB, where segments of so many bytes are encoded beside their load.
+fn open_beside(beside_bytes: usize) -> Database {
+    let sizes = Sizes { beside_bytes, ..Sizes::default() };
+    let options = Options { memory_bytes: 64 << 20, sizes, ..manual() };
+    Database::open_with_vfs(Arc::new(MemVfs::new()), DIR, options).expect("opens")
+}
+
 /// Text that hardly compresses.
 fn note(id: i64, width: usize) -> String {
     let mut state = id as u64 + 1;
@@ -34,15 +41,7 @@ fn note(id: i64, width: usize) -> String {
 }
 
 fn long_batch(ids: std::ops::Range<i64>, width: usize) -> RecordBatch {
-    let notes: StringViewArray = ids.clone().map(|id| Some(note(id, width))).collect();
-    let balances: Int64Array = ids.clone().map(|_| 0).collect();
-    let ids: Int64Array = ids.collect();
-    RecordBatch::try_from_iter_with_nullable([
-        ("id", Arc::new(ids) as ArrayRef, true),
-        ("balance", Arc::new(balances) as ArrayRef, true),
-        ("note", Arc::new(notes) as ArrayRef, true),
-    ])
-    .expect("columns fit")
+    batch_of(ids.map(|id| (id, 0, note(id, width))))
 }
 
 fn index_of(column: u32) -> NewIndex {
@@ -108,24 +107,14 @@ fn a_batch_larger_than_memory_is_loaded_in_pieces() {
 /// Rows that scatter over three unique indexes of long keys.
 fn scattered_batch(ids: std::ops::Range<i64>) -> RecordBatch {
     let spread = |id: i64| id * 7_919 % 60_013;
-    let notes: StringViewArray = ids.clone().map(|id| Some(note(spread(id), 240))).collect();
-    let balances: Int64Array = ids.clone().map(spread).collect();
-    let ids: Int64Array = ids.map(|id| spread(id) * 3).collect();
-    RecordBatch::try_from_iter_with_nullable([
-        ("id", Arc::new(ids) as ArrayRef, true),
-        ("balance", Arc::new(balances) as ArrayRef, true),
-        ("note", Arc::new(notes) as ArrayRef, true),
-    ])
-    .expect("columns fit")
+    batch_of(ids.map(|id| (spread(id) * 3, spread(id), note(spread(id), 240))))
 }
 
 /// Sorting keys makes do with what memory there is; a segment cannot.
 #[test]
 fn the_keys_of_a_load_leave_its_segments_their_memory() {
     for beside_bytes in [1, usize::MAX] {
-        let sizes = Sizes { beside_bytes, ..Sizes::default() };
-        let options = Options { memory_bytes: 64 << 20, sizes, ..manual() };
-        let db = Database::open_with_vfs(Arc::new(MemVfs::new()), Path::new(DIR), options).expect("opens");
+        let db = open_beside(beside_bytes);
         let table = create_accounts(&db, "accounts");
         let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
         for (place, name) in [(2, "by_note"), (1, "by_balance")] {
@@ -169,9 +158,7 @@ fn a_load_that_has_refused_rows_goes_no_further() {
 /// What a segment that is being encoded holds does not refuse the rows of the next.
 #[test]
 fn a_load_waits_for_the_memory_of_its_segment_before() {
-    let sizes = Sizes { beside_bytes: 1, ..Sizes::default() };
-    let options = Options { memory_bytes: 64 << 20, sizes, ..manual() };
-    let db = Database::open_with_vfs(Arc::new(MemVfs::new()), Path::new(DIR), options).expect("opens");
+    let db = open_beside(1);
     let table = create_accounts(&db, "accounts");
     // A segment has 2 MiB: while it is encoded, it holds three times that.
     let _others = db.pool().reserve("others", db.pool().cap() - (19 << 19)).expect("is there");

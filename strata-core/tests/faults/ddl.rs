@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use strata_core::Database;
-use strata_core::catalog::change::NewIndex;
+use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::ids::ColumnId;
 use strata_core::row::{ColumnType, Datum};
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs};
 
 use crate::image::{image, system_of};
-use crate::rig::{
-    Outcome, begin, column, commit, contents, create, def, index, insert, load, now, open, writer,
-};
+use crate::rig::{Outcome, begin, commit, contents, create, def, index, insert, load, now, open, writer};
 use crate::sweep::{Operation, sweep};
 
 #[test]
@@ -96,7 +94,7 @@ fn alter_table() {
         let mut txn = begin(db)?;
         let table = def(db, "cold");
         now(txn.lock_table(table.id, TableLockMode::AccessExclusive))?;
-        let mut added = column("amount", ColumnType::Int64);
+        let mut added = NewColumn::new("amount", ColumnType::Int64);
         (added.missing, added.default) = (Datum::Int64(4), Some("4".into()));
         now(txn.change_catalog(|catalog| {
             catalog.add_column(table.id, added)?;

@@ -12,7 +12,7 @@ use strata_core::catalog::{IndexColumn, Relation, TableDef};
 use strata_core::ids::{ColumnId, RowId, TableId};
 use strata_core::lsm::LsmOptions;
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, TableView, Transaction};
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::Vfs;
@@ -73,11 +73,6 @@ pub fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-pub fn column(name: &str, column_type: ColumnType) -> NewColumn {
-    let (sql_type, missing) = (SqlType::default(), Datum::Null);
-    NewColumn { name: name.into(), column_type, sql_type, nullable: true, default: None, missing }
-}
-
 pub fn index(name: &str, column: u32, primary: bool) -> NewIndex {
     let columns = vec![IndexColumn { column: ColumnId::new(column), order: KeyOrder::default() }];
     NewIndex { name: name.into(), primary, unique: primary, constraint: primary, columns }
@@ -85,7 +80,7 @@ pub fn index(name: &str, column: u32, primary: bool) -> NewIndex {
 
 /// Makes `<name> (id int8 primary key, note text)`, with an index of the notes.
 pub fn create(txn: &mut Transaction, name: &str) -> Result<TableId> {
-    let columns = vec![column("id", ColumnType::Int64), column("note", ColumnType::Text)];
+    let columns = vec![NewColumn::new("id", ColumnType::Int64), NewColumn::new("note", ColumnType::Text)];
     let table = now(txn.change_catalog(|catalog| catalog.create_table("public", name, columns)))?;
     now(txn.create_index(table, index(&format!("{name}_pkey"), 0, true)))?;
     now(txn.create_index(table, index(&format!("{name}_note"), 1, false)))?;

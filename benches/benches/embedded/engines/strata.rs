@@ -11,7 +11,7 @@ use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::heap::column::Selection;
 use strata_core::ids::{ColumnId, IndexId, RowId, TableId};
-use strata_core::row::{ColumnType, Datum, KeyOrder, SqlType};
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, Locked, TableRow, TableView, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Database, Options};
@@ -49,15 +49,10 @@ impl Strata {
         let database = Database::open(dir, Options { memory_bytes, ..Options::default() })?;
         if database.catalog().table_by_name("public", "rows").is_err() {
             let mut txn = database.begin(Isolation::ReadCommitted)?;
-            let columns = COLUMNS.iter().map(|(name, column_type)| NewColumn {
-                name: (*name).to_owned(),
-                column_type: column_type.clone(),
-                sql_type: SqlType::default(),
-                nullable: false,
-                default: None,
-                missing: Datum::Null,
-            });
-            let columns = columns.collect();
+            let columns = COLUMNS
+                .iter()
+                .map(|(name, column_type)| NewColumn::new(*name, column_type.clone()).not_null())
+                .collect();
             let table =
                 block_on(txn.change_catalog(|catalog| catalog.create_table("public", "rows", columns)))?;
             let key = IndexColumn { column: ColumnId::new(0), order: KeyOrder::default() };

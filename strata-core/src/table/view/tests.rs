@@ -5,7 +5,7 @@ use crate::catalog::IndexColumn;
 use crate::catalog::change::{NewColumn, NewIndex};
 use crate::ids::ColumnId;
 use crate::maintenance::MaintenanceMode;
-use crate::row::{ColumnType, Datum, KeyOrder, SqlType};
+use crate::row::{ColumnType, Datum, KeyOrder};
 use crate::table::{Isolation, Locked, encode_index_key};
 use crate::txn::{RowLockMode, TableLockMode, block_on};
 use crate::{Database, Options};
@@ -19,14 +19,7 @@ fn world() -> (Database, TableId) {
     let memory_bytes = 16 << 20;
     let options = Options { memory_bytes, maintenance: MaintenanceMode::Manual, ..Options::default() };
     let db = Database::in_memory(options).expect("opens");
-    let column = |name: &str, column_type| NewColumn {
-        name: name.into(),
-        column_type,
-        sql_type: SqlType::default(),
-        nullable: false,
-        default: None,
-        missing: Datum::Null,
-    };
+    let column = |name: &str, column_type| NewColumn::new(name, column_type).not_null();
     let columns = vec![
         column("id", ColumnType::Int64),
         column("name", ColumnType::Text),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use crate::common::*;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow_array::{Int64Array, RecordBatch};
 use strata_core::ids::{RowId, TableId};
 use strata_core::table::{Isolation, Locked, Transaction};
 use strata_core::txn::{RowLockMode, block_on};
@@ -32,13 +32,7 @@ fn memory() -> Arc<Database> {
 }
 
 fn rows_of(ids: &[i64]) -> RecordBatch {
-    let notes: StringViewArray = ids.iter().map(|id| Some(format!("loaded {id}"))).collect();
-    RecordBatch::try_from_iter_with_nullable([
-        ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef, true),
-        ("balance", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef, true),
-        ("note", Arc::new(notes) as ArrayRef, true),
-    ])
-    .expect("columns fit")
+    batch_of(ids.iter().map(|id| (*id, *id, format!("loaded {id}"))))
 }
 
 /// Loads rows as a part of a transaction.

@@ -83,8 +83,7 @@ fn widened(mut values: Vec<Datum>) -> Vec<Datum> {
 }
 
 fn column(name: &str, column_type: ColumnType) -> NewColumn {
-    let (sql_type, missing) = (SqlType { oid: 25, modifier: -1 }, Datum::Null);
-    NewColumn { name: name.into(), column_type, sql_type, nullable: true, default: None, missing }
+    NewColumn { sql_type: SqlType { oid: 25, modifier: -1 }, ..NewColumn::new(name, column_type) }
 }
 
 fn index(name: &str, columns: &[(u32, KeyOrder)], primary: bool) -> NewIndex {

@@ -12,7 +12,7 @@ use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
 use strata_core::ids::{ColumnId, RowId, TableId};
 use strata_core::maintenance::MaintenanceMode;
-use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder, SqlType, arrow_type};
+use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder, arrow_type};
 use strata_core::table::{Isolation, ReadView, Transaction};
 use strata_core::txn::{RowLockMode, TableLockMode};
 use strata_core::{Database, Options};
@@ -87,12 +87,8 @@ impl World {
         let db = Database::in_memory(options).expect("a database in memory");
         let mut transaction = db.begin(Isolation::ReadCommitted).expect("begins");
         let columns = COLUMNS.iter().map(|(name, column_type, nullable)| NewColumn {
-            name: (*name).to_owned(),
-            column_type: column_type.clone(),
-            sql_type: SqlType::default(),
             nullable: *nullable,
-            default: None,
-            missing: Datum::Null,
+            ..NewColumn::new(*name, column_type.clone())
         });
         let columns = columns.collect();
         let table = transaction.change_catalog(|catalog| catalog.create_table("public", "t", columns)).await;

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use strata_core::catalog::IndexColumn;
 use strata_core::catalog::change::{NewColumn, NewIndex};
-use strata_core::row::{Datum, KeyOrder, Schema};
+use strata_core::row::{KeyOrder, Schema};
 
 use crate::error::{SqlError, SqlResult};
 use crate::postgres::type_planner::type_of_name;
@@ -29,14 +29,8 @@ pub(super) struct KeyColumn {
 pub(super) fn column(definition: &ColumnDef, constraints: &mut Constraints) -> SqlResult<NewColumn> {
     let name = fold(&definition.name);
     let pg_type = type_of_name(&definition.data_type)?;
-    let mut column = NewColumn {
-        name: name.clone(),
-        column_type: pg_type.column_type()?,
-        sql_type: pg_type.into(),
-        nullable: true,
-        default: None,
-        missing: Datum::Null,
-    };
+    let mut column =
+        NewColumn { sql_type: pg_type.into(), ..NewColumn::new(name.clone(), pg_type.column_type()?) };
     let mut declared_null = false;
     for option in &definition.options {
         let constraint = option.name.as_ref().map(fold);
