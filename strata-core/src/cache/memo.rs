@@ -1,6 +1,9 @@
 //! Where a page's owner last found it: reading it again takes no search of the cache.
+//!
+//! As pages that point to each other in LeanStore (Leis et al., ICDE 2018) and Umbra, but weakly: the cache need not
+//! find who points to a page before it evicts it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
@@ -14,18 +17,31 @@ pub struct PageMemo<T> {
     page: RwLock<Weak<T>>,
     /// The cache's clock when the policy last heard of the page's use.
     told: AtomicU64,
-    /// Hits that are not counted yet. Counting may lose some, where threads meet.
-    hits: AtomicU32,
 }
 
-/// Hits that are counted at a time.
-const COUNTED_HITS: u32 = 64;
 /// The policy hears of a use again once so small a part of the cache has been replaced.
 const TOLD_PART: u64 = 64;
 
 impl<T> Default for PageMemo<T> {
     fn default() -> Self {
-        Self { page: RwLock::new(Weak::new()), told: AtomicU64::new(0), hits: AtomicU32::new(0) }
+        Self { page: RwLock::new(Weak::new()), told: AtomicU64::new(0) }
+    }
+}
+
+impl<T> PageMemo<T> {
+    /// Lets go of a page that is gone: of its frame, which a memo keeps, without its charge, until then. For pages so
+    /// small that this matters, who call it when they are dropped.
+    pub fn tidy(&self) {
+        let mut page = self.page.write();
+        if page.strong_count() == 0 {
+            *page = Weak::new();
+        }
+    }
+
+    /// Whether it keeps the frame of a page.
+    #[cfg(test)]
+    pub fn keeps_frame(&self) -> bool {
+        !self.page.read().ptr_eq(&Weak::new())
     }
 }
 
@@ -40,21 +56,68 @@ impl PageCache {
         key: PageKey,
         load: impl FnOnce() -> Result<(T, usize)>,
     ) -> Result<Arc<T>> {
-        let moment = self.moment();
-        let since = moment.now.saturating_sub(memo.told.load(Ordering::Relaxed));
-        if since <= moment.resident / TOLD_PART
-            && let Some(page) = memo.page.read().upgrade()
-        {
-            let hits = memo.hits.load(Ordering::Relaxed) + 1;
-            memo.hits.store(hits % COUNTED_HITS, Ordering::Relaxed);
-            if hits == COUNTED_HITS {
-                self.shard(key).hits.fetch_add(hits.into(), Ordering::Relaxed);
-            }
+        if let Some(page) = self.remembered(memo) {
             return Ok(page);
         }
         let page = self.get_or_load(key, Access::Point, load)?;
-        *memo.page.write() = Arc::downgrade(&page);
-        memo.told.store(self.moment().now, Ordering::Relaxed);
+        self.remember(memo, &page);
         Ok(page)
+    }
+
+    /// As [`get`](Self::get) for a lookup, by way of what `memo` remembers.
+    pub fn recall_cached<T: Send + Sync + 'static>(
+        &self,
+        memo: &PageMemo<T>,
+        key: PageKey,
+    ) -> Option<Arc<T>> {
+        self.remembered(memo).or_else(|| {
+            let page = self.get(key, Access::Point)?;
+            self.remember(memo, &page);
+            Some(page)
+        })
+    }
+
+    fn remembered<T>(&self, memo: &PageMemo<T>) -> Option<Arc<T>> {
+        let moment = self.moment();
+        let since = moment.now.saturating_sub(memo.told.load(Ordering::Relaxed));
+        if since > moment.resident / TOLD_PART {
+            return None;
+        }
+        let page = memo.page.read().upgrade()?;
+        self.recalled.add();
+        Some(page)
+    }
+
+    fn remember<T>(&self, memo: &PageMemo<T>, page: &Arc<T>) {
+        *memo.page.write() = Arc::downgrade(page);
+        memo.told.store(self.moment().now, Ordering::Relaxed);
+    }
+}
+
+/// A count that threads add to without waiting for each other's lines of memory.
+#[derive(Debug, Default)]
+pub(super) struct StripedCount([Stripe; STRIPES]);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+const STRIPES: usize = 16;
+
+static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
+}
+
+impl StripedCount {
+    fn add(&self) {
+        // A thread that is ending counts with the first.
+        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
+        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
     }
 }

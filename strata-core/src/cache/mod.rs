@@ -24,6 +24,7 @@ mod shard;
 mod tests;
 
 pub use self::memo::PageMemo;
+use self::memo::StripedCount;
 pub use self::policy::{History, Lru, LruK, Moment, Rank, ReplacementPolicy};
 
 use std::any::Any;
@@ -134,6 +135,8 @@ pub struct PageCache {
     clock: AtomicU64,
     pages: AtomicUsize,
     bytes: AtomicUsize,
+    /// Hits by way of memos.
+    recalled: StripedCount,
     evictions: AtomicU64,
     write_backs: AtomicU64,
     write_back_failures: AtomicU64,
@@ -155,6 +158,7 @@ impl PageCache {
             clock: AtomicU64::new(0),
             pages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            recalled: StripedCount::default(),
             evictions: AtomicU64::new(0),
             write_backs: AtomicU64::new(0),
             write_back_failures: AtomicU64::new(0),
@@ -260,7 +264,7 @@ impl PageCache {
             self.shards.iter().map(|shard| count(shard).load(Ordering::Relaxed)).sum()
         };
         CacheStats {
-            hits: sum(|shard| &shard.hits),
+            hits: sum(|shard| &shard.hits) + self.recalled.sum(),
             misses: sum(|shard| &shard.misses),
             evictions: self.evictions.load(Ordering::Relaxed),
             write_backs: self.write_backs.load(Ordering::Relaxed),

@@ -353,8 +353,8 @@ impl ColumnBlock {
     }
 
     /// A strip that is in the page cache.
-    pub(super) fn cached_strip(&self, strip: u32) -> Option<Arc<Strip>> {
-        self.cache.get(self.strip_key(strip), Access::Point)
+    pub(super) fn cached_strip(&self, strip: u32, memo: &PageMemo<Strip>) -> Option<Arc<Strip>> {
+        self.cache.recall_cached(memo, self.strip_key(strip))
     }
 
     fn strip_key(&self, strip: u32) -> PageKey {

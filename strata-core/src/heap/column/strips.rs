@@ -13,14 +13,14 @@
 //! A strip has the block's own columns, whatever schema its readers have: those may be of an ALTER that is rolled back.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arrow_array::{ArrayRef, new_null_array};
 
 use super::arrays::Reader;
 use super::block::ColumnBlock;
 use super::position::Positions;
-use crate::cache::Access;
+use crate::cache::{Access, PageMemo};
 use crate::error::Result;
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::row::{
@@ -41,10 +41,20 @@ const MADE: u8 = u8::MAX;
 
 /// What a block knows of its strips.
 pub(super) struct Strips {
-    /// How often each was looked into, up to [`LOOKUPS`], or [`MADE`].
-    lookups: Box<[AtomicU8]>,
+    slots: Arc<Slots>,
     /// The block's columns, numbered by their place in the directory.
     schema: OnceLock<Schema>,
+}
+
+struct Slots(Box<[Slot]>);
+
+/// What is known of one strip, so small that no two lines of memory share it.
+#[derive(Default)]
+struct Slot {
+    /// How often it was looked into, up to [`LOOKUPS`], or [`MADE`].
+    lookups: AtomicU8,
+    /// Where it was last found.
+    memo: PageMemo<Strip>,
 }
 
 impl Strips {
@@ -52,17 +62,23 @@ impl Strips {
     pub fn new(rows: u32, pages_bytes: u32) -> Self {
         let is_wide = u64::from(pages_bytes) > u64::from(rows) * ROW_BYTES_MAX;
         let strips = if is_wide { 0 } else { rows.div_ceil(STRIP_ROWS) };
-        let lookups = (0..strips).map(|_| AtomicU8::new(0)).collect();
-        Self { lookups, schema: OnceLock::new() }
+        let slots = Slots((0..strips).map(|_| Slot::default()).collect());
+        Self { slots: Arc::new(slots), schema: OnceLock::new() }
     }
 
     /// Whether its rows are too wide for any.
     pub fn is_empty(&self) -> bool {
-        self.lookups.is_empty()
+        self.slots.0.is_empty()
     }
 
     pub fn bytes_in_memory(&self) -> usize {
-        size_of_val(&*self.lookups)
+        size_of_val(&*self.slots.0)
+    }
+
+    /// How many are remembered, evicted ones too where their frames are kept.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.slots.0.iter().filter(|slot| slot.memo.keeps_frame()).count()
     }
 }
 
@@ -73,6 +89,18 @@ pub(super) struct Strip {
     bytes: Box<[u8]>,
     /// Where each row ends: beside the count of references, so that a lookup waits for one line of memory less.
     ends: [u16; STRIP_ROWS as usize],
+    slots: Weak<Slots>,
+    number: u32,
+}
+
+impl Drop for Strip {
+    /// It was evicted: what remembers it lets go of its frame.
+    fn drop(&mut self) {
+        let slots = self.slots.upgrade();
+        if let Some(slot) = slots.as_ref().and_then(|slots| slots.0.get(self.number as usize)) {
+            slot.memo.tidy();
+        }
+    }
 }
 
 impl Strip {
@@ -116,9 +144,9 @@ impl StripBuilder {
         self.rows == 0
     }
 
-    fn finish(&self) -> Strip {
+    fn finish(&self, of: &Strips, number: u32) -> Strip {
         let bytes = if self.is_wide { Box::default() } else { self.bytes.as_slice().into() };
-        Strip { bytes, ends: self.ends }
+        Strip { bytes, ends: self.ends, slots: Arc::downgrade(&of.slots), number }
     }
 
     /// Forgets the rows.
@@ -189,23 +217,23 @@ impl ColumnBlock {
     /// Takes over a strip of rows that were hot: all values that the block has of them, in the row codec with its columns.
     /// It enters the cache cold, and nothing happens where it finds no room.
     pub(in crate::heap) fn keep_strip(&self, strip: u32, rows: &StripBuilder) {
-        let Some(lookups) = self.strips().lookups.get(strip as usize) else { return };
+        let Some(slot) = self.strips().slots.0.get(strip as usize) else { return };
         let built = || {
-            let strip = rows.finish();
+            let strip = rows.finish(self.strips(), strip);
             let bytes = strip.size_bytes();
             Ok((strip, bytes))
         };
         if self.load_strip(strip, Access::Scan, built).is_ok() {
-            lookups.store(MADE, Ordering::Relaxed);
+            slot.lookups.store(MADE, Ordering::Relaxed);
         }
     }
 
     /// A strip, if there is one or it is time to make it. Counts only steer, so races between lookups do no harm.
     fn strip(&self, strip: u32) -> Option<Arc<Strip>> {
-        let lookups = self.strips().lookups.get(strip as usize)?;
+        let Slot { lookups, memo } = self.strips().slots.0.get(strip as usize)?;
         match lookups.load(Ordering::Relaxed) {
             MADE => {
-                let cached = self.cached_strip(strip);
+                let cached = self.cached_strip(strip, memo);
                 if cached.is_none() {
                     lookups.store(1, Ordering::Relaxed);
                 }
@@ -228,8 +256,8 @@ impl ColumnBlock {
         }
     }
 
-    fn build_strip(&self, strip: u32) -> Result<Strip> {
-        let (start, end) = (strip * STRIP_ROWS, self.rows().min((strip + 1) * STRIP_ROWS));
+    fn build_strip(&self, number: u32) -> Result<Strip> {
+        let (start, end) = (number * STRIP_ROWS, self.rows().min((number + 1) * STRIP_ROWS));
         let count = end.saturating_sub(start) as usize;
         let arrays = self.columns().iter().map(|meta| match meta.null_count == self.rows() {
             true => Ok(new_null_array(&arrow_type(&meta.column_type), count)),
@@ -256,7 +284,7 @@ impl ColumnBlock {
                 encode_row_with(self.strip_schema(), bytes, |_| values.next().unwrap_or(DatumRef::Null))
             })?;
         }
-        Ok(strip.finish())
+        Ok(strip.finish(self.strips(), number))
     }
 
     fn strip_schema(&self) -> &Schema {

@@ -113,6 +113,12 @@ fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
         }
         assert!((0..200).all(|_| found(40) && found(41)), "turn {turn}");
         assert!(turn > 0 || !found(70), "another strip");
+        assert_eq!(block.strips().remembered(), 1, "turn {turn}");
         cache.forget(id);
+        assert_eq!(
+            block.strips().remembered(),
+            0,
+            "the frame of a strip that is gone is kept in turn {turn}"
+        );
     }
 }
