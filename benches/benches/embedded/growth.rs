@@ -7,13 +7,16 @@ use crate::Arguments;
 use crate::disk;
 use crate::engines::{Kind, Outcome};
 use crate::measure::measure;
+use crate::memory::{held_bytes, touch_time};
 use crate::row::Row;
 use crate::work::{Keys, get};
 
 /// Prints a table: a line for each engine and number of rows.
 pub fn run(arguments: &Arguments, dir: &Path) -> Outcome<()> {
-    println!("| engine | rows | get, µs p50 | p99 | update, µs p50 | p99 | open, ms | MiB |");
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| engine | rows | get, µs p50 | p99 | memory, MiB | touch, ns | touches a get | update, µs p50 | p99 | open, ms | MiB |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let kinds = if arguments.engines.is_empty() { &[Kind::Strata] } else { arguments.engines.as_slice() };
     for (kind, rows) in kinds.iter().flat_map(|kind| arguments.grow.iter().map(move |rows| (*kind, *rows))) {
         let folder = dir.join(format!("grow-{}-{rows}", kind.name()));
@@ -32,20 +35,24 @@ pub fn run(arguments: &Arguments, dir: &Path) -> Outcome<()> {
         };
         read("warm up", arguments.warm)?;
         let gets = read("get", arguments.seconds)?;
+        let held = held_bytes()?;
         let updates = measure("update", engine.as_ref(), 1, arguments.seconds, &|client, random, count| {
             client.update(&[Row::new(keys.pick(random), count + 1)])
         })?;
+        drop(engine);
+        let touch = touch_time(held);
         println!(
-            "| {} | {rows} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} |",
+            "| {} | {rows} | {:.2} | {:.1} | {} | {touch:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} |",
             kind.name(),
             gets.p50,
             gets.p99,
+            held >> 20,
+            gets.p50 * 1e3 / touch,
             updates.p50,
             updates.p99,
             opening.as_secs_f64() * 1e3,
             disk::used_bytes(&folder)? as f64 / f64::from(1 << 20)
         );
-        drop(engine);
         std::fs::remove_dir_all(&folder)?;
     }
     Ok(())

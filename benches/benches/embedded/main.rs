@@ -8,6 +8,7 @@ mod disk;
 mod engines;
 mod growth;
 mod measure;
+mod memory;
 mod report;
 mod row;
 mod work;
