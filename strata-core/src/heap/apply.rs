@@ -40,25 +40,38 @@ impl Prepared {
     }
 }
 
-/// Memory that rows may need: each two neighbouring pages of a segment hold more than one page's worth.
-fn page_bytes(rows: usize, row_bytes: usize, segment_bytes: u64) -> usize {
-    if rows == 0 {
-        return 0;
+/// The rows that a commit inserts into a heap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewRows {
+    /// How many.
+    pub rows: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Segments that they begin, at most.
+    pub segments: usize,
+}
+
+impl NewRows {
+    /// Memory that they may need: each two neighbouring pages of a segment hold more than one page's worth.
+    fn page_bytes(&self) -> usize {
+        if self.rows == 0 {
+            return 0;
+        }
+        let total = self.bytes + self.rows * SLOT_BYTES;
+        let pages = 2 * (total / MAX_SLOTTED_ROW) + 1 + self.segments;
+        pages * (PAGE_BYTES + PAGE_OVERHEAD)
+            + self.bytes / PAGE_BYTES * PAGE_BYTES
+            + self.segments * SEGMENT_OVERHEAD
     }
-    let total = row_bytes + rows * SLOT_BYTES;
-    let full = usize::try_from(segment_bytes.max(1)).unwrap_or(usize::MAX);
-    let segments = row_bytes / full + rows / SLOTS_PER_SEGMENT as usize + 1;
-    let pages = 2 * (total / MAX_SLOTTED_ROW) + 1 + segments;
-    pages * (PAGE_BYTES + PAGE_OVERHEAD) + row_bytes / PAGE_BYTES * PAGE_BYTES + segments * SEGMENT_OVERHEAD
 }
 
 impl Heap {
-    /// Gets ready for a commit of `rows` new rows of `row_bytes` bytes in all, and of marks on `marked`: reserves memory,
-    /// loads the marks of the segments concerned. Outside the commit section.
+    /// Gets ready for a commit of new rows and of marks on `marked`: reserves memory, loads the marks of the segments
+    /// concerned. Outside the commit section.
     ///
     /// # Errors
     /// `OutOfMemory`; those of the block store where marks must be read. Nothing has been done then.
-    pub fn prepare(&self, rows: usize, row_bytes: usize, marked: &[RowId]) -> Result<Prepared> {
+    pub fn prepare(&self, new: NewRows, marked: &[RowId]) -> Result<Prepared> {
         self.register_sealed();
         let mut segments: Vec<SegmentId> = marked.iter().map(|row| row.segment()).collect();
         segments.sort_unstable();
@@ -69,7 +82,7 @@ impl Heap {
             }
         }
         let marks = segments.len() * group_bytes(0) + (group_bytes(marked.len()) - group_bytes(0));
-        let bytes = page_bytes(rows, row_bytes, self.segment_bytes) + marks + VERSION_BYTES;
+        let bytes = new.page_bytes() + marks + VERSION_BYTES;
         Ok(Prepared { memory: self.env.pool.reserve("rows of a commit", bytes)? })
     }
 

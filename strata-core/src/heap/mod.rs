@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-pub use apply::{Prepared, RowRun};
+pub use apply::{NewRows, Prepared, RowRun};
 pub use changes::Changed;
 pub use checkpoint::{HeapCheckpoint, Install};
 pub use garbage::{GarbageMap, GarbageMemory, GarbageProbe, Horizon};

@@ -26,7 +26,7 @@ use super::ticket::{CommitOutcome, CommitTicket};
 use super::write_set::{BulkPart, WriteSet};
 use crate::cache::PageCache;
 use crate::error::{Error, Result};
-use crate::heap::{DenseMarks, Heap, Mark, Prepared, Successor};
+use crate::heap::{DenseMarks, Heap, Mark, NewRows, Prepared, Successor};
 use crate::ids::{HeapId, IndexId, LoadId, Lsn, RowId, SegmentId, Timestamp, TxnId};
 use crate::journal::Journal;
 use crate::lsm::{IndexEntry, IndexTree};
@@ -284,18 +284,20 @@ impl Store {
         let (mut entries, mut key_bytes) = (0, 0);
         for (place, section) in body.sections().iter().enumerate() {
             let heap = self.heaps.get_or_create(section.heap);
-            let places = placement.and_then(|placement| {
-                let runs = placement.runs.get(place)?;
-                Some(RowPlaces::new(runs, body.loads_of(section.heap, placement)))
-            });
+            let runs = placement.and_then(|placement| placement.runs.get(place));
+            let places = placement.zip(runs);
+            let places =
+                places.map(|(placement, runs)| RowPlaces::new(runs, body.loads_of(section.heap, placement)));
+            let runs = runs.map_or_else(|| section.run_bound(self.heaps.segment_bytes()), Vec::len);
             let marked: Vec<RowId> = body.marks(section).map(|(row, ..)| row).collect();
-            let row_bytes = usize::try_from(section.row_bytes)
+            let bytes = usize::try_from(section.row_bytes)
                 .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
-            let mut prepared = heap.prepare(section.rows as usize, row_bytes, &marked)?;
+            let new = NewRows { rows: section.rows as usize, bytes, segments: runs };
+            let mut prepared = heap.prepare(new, &marked)?;
             // Each break between runs of rows falls into the marks of one segment, or of two.
             let loads = body.loads().iter().filter(|load| load.heap == section.heap);
             let blocks: usize = loads.map(|load| load.blocks.len()).sum();
-            let mut breaks = section.run_bound(self.heaps.segment_bytes()) + blocks;
+            let mut breaks = runs + blocks;
             for (segment, marks) in &section.dense {
                 let segment = places.as_ref().and_then(|places| places.segment(*segment)).unwrap_or(*segment);
                 let bytes = marks.bytes_after_map(1 + std::mem::take(&mut breaks));

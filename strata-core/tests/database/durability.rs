@@ -9,7 +9,7 @@ use strata_core::row::ColumnType;
 use strata_core::table::{Isolation, Transaction};
 use strata_core::txn::block_on;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom, Vfs};
-use strata_core::{Database, Error, Options, Result};
+use strata_core::{Database, Error, Options, Result, Sizes};
 
 #[test]
 fn rows_survive_a_restart() {
@@ -197,4 +197,24 @@ fn no_ddl_begins_from_a_catalog_whose_fate_is_unknown() {
     ticket.wait().expect_err("nobody knows");
     let refused = create("second").err();
     assert!(matches!(refused, Some(Error::Poisoned { .. })), "{refused:?}");
+}
+
+/// Bug: replay reckoned with the segments that it would make itself, where the commit had placed its rows in smaller ones.
+#[test]
+fn a_commit_is_replayed_by_who_makes_larger_segments() {
+    let vfs = Arc::new(MemVfs::new());
+    let open = |vfs: &Arc<MemVfs>, segment_bytes| {
+        let sizes = Sizes { segment_bytes, ..Sizes::default() };
+        Database::open_with_vfs(vfs.clone(), Path::new(DIR), Options { sizes, ..manual() }).expect("opens")
+    };
+    let db = open(&vfs, 64);
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &(0..300).map(|id| account(id, 1)).collect::<Vec<_>>()).expect("inserts");
+    let expected = scan(&db, table);
+    assert_eq!(expected.len(), 300);
+    for segment_bytes in [64, 64 << 20] {
+        let reopened = open(&Arc::new(vfs.crash_clone(&SeededRandom::new(9))), segment_bytes);
+        assert_eq!(scan(&reopened, table), expected);
+        assert_clean(&reopened);
+    }
 }

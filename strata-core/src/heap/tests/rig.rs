@@ -7,7 +7,7 @@ use arrow_array::types::Int64Type;
 
 use super::super::column::Selection;
 use super::super::marks::set_slots;
-use super::super::{Heap, HeapEnv, Horizon, Install, RowRun, Successor};
+use super::super::{Heap, HeapEnv, Horizon, Install, NewRows, RowRun, Successor};
 use crate::block::{BlockStore, MemBlockStore};
 use crate::cache::{CacheOptions, PageCache};
 use crate::ids::{ColumnId, HeapId, RowId, SchemaVersion, SegmentId, Timestamp};
@@ -190,7 +190,8 @@ impl Rig {
 pub fn apply(heap: &Heap, record: &Record, replay: bool) {
     let bytes = record.rows.iter().map(Vec::len).sum();
     let marked: Vec<RowId> = record.marks.iter().map(|(row, _)| *row).collect();
-    let mut prepared = heap.prepare(record.rows.len(), bytes, &marked).expect("memory is there");
+    let new = NewRows { rows: record.rows.len(), bytes, segments: record.runs.len() };
+    let mut prepared = heap.prepare(new, &marked).expect("memory is there");
     let mut rows = record.rows.iter().map(Vec::as_slice);
     for run in &record.runs {
         if !replay {

@@ -8,7 +8,7 @@ use arrow_array::types::Int64Type;
 
 use super::super::chain::STEPS;
 use super::super::column::Selection;
-use super::super::{GarbageMap, GarbageMemory, Heap, Horizon};
+use super::super::{GarbageMap, GarbageMemory, Heap, Horizon, NewRows};
 use super::rig::{HEAP, ID, Record, Rig, apply, ts};
 use crate::error::Error;
 use crate::ids::{RowId, SegmentId, Timestamp};
@@ -250,7 +250,7 @@ fn eviction_does_not_touch_what_the_manifest_names() {
     fill(&mut rig, 0, 100);
     rig.checkpoint();
     fill(&mut rig, 100, 2_000);
-    drop(rig.heap.prepare(0, 0, &[]).expect("registers the sealed pages"));
+    drop(rig.heap.prepare(NewRows::default(), &[]).expect("registers the sealed pages"));
     let before = rig.cache.stats();
     assert!(before.dirty_pages > 5);
     while rig.cache.stats().dirty_pages > 0 {
@@ -270,7 +270,7 @@ fn eviction_does_not_touch_what_the_manifest_names() {
 fn what_cannot_be_prepared_is_refused_with_nothing_done() {
     let mut rig = Rig::new(1 << 20, 4 << 20);
     let rows = fill(&mut rig, 0, 10);
-    let refused = rig.heap.prepare(100, 8 << 20, &[]).err();
+    let refused = rig.heap.prepare(NewRows { rows: 100, bytes: 8 << 20, segments: 2 }, &[]).err();
     assert!(matches!(refused, Some(Error::OutOfMemory { .. })), "{refused:?}");
     rig.commit(Vec::new(), &[(rows[0], None)]);
     rig.checkpoint();
@@ -278,7 +278,7 @@ fn what_cannot_be_prepared_is_refused_with_nothing_done() {
     let marks =
         |heap: &Heap| Arc::clone(rig.heap.segments(ts(2))[0].marks()).is_loaded() && heap.id() == HEAP;
     assert!(!marks(&rig.heap), "opening reads nothing");
-    drop(rig.heap.prepare(0, 0, &[rows[1]]).expect("reads the marks"));
+    drop(rig.heap.prepare(NewRows::default(), &[rows[1]]).expect("reads the marks"));
     assert!(marks(&rig.heap), "the commit section has no need to");
 }
 
@@ -319,7 +319,7 @@ fn a_load_is_adopted_at_a_segment_boundary_and_once() {
     let before = ids(&rig, 1);
     assert_eq!((before.len(), ids(&rig, 2).len()), (150, 150 + slots as usize));
     let marked = segment.first_row().offset(4);
-    let mut prepared = rig.heap.prepare(0, 0, &[marked]).expect("memory");
+    let mut prepared = rig.heap.prepare(NewRows::default(), &[marked]).expect("memory");
     rig.heap.apply_marks(ts(3), &[(marked, None)], &mut prepared);
     rig.heap.seal_commit(ts(3), -1);
     let horizon = Horizon { published: ts(3), live: Vec::new() };
@@ -363,7 +363,7 @@ fn a_page_evicted_between_checkpoint_and_install_keeps_the_block_that_the_edit_n
     let checkpoint = rig.heap.checkpoint().expect("memory");
     let start = rig.journal.len();
     fill(&mut rig, 100, 2_000);
-    drop(rig.heap.prepare(0, 0, &[]).expect("registers the sealed pages"));
+    drop(rig.heap.prepare(NewRows::default(), &[]).expect("registers the sealed pages"));
     while rig.cache.stats().dirty_pages > 0 {
         rig.cache.reclaim(1 << 20);
     }
@@ -385,7 +385,8 @@ fn a_checkpoint_leaves_out_the_commit_that_is_under_way() {
     let lengths: Vec<u32> = new.iter().map(|row| row.len() as u32).collect();
     let runs = rig.heap.place(&lengths);
     let marked = [(rows[2], Some(runs[0].first.into()))];
-    let mut prepared = rig.heap.prepare(2, 300, &[rows[2]]).expect("memory");
+    let mut prepared =
+        rig.heap.prepare(NewRows { rows: 2, bytes: 300, segments: 1 }, &[rows[2]]).expect("memory");
     rig.heap.apply_inserts(&runs[0], &mut new.iter().map(Vec::as_slice), &mut prepared);
     rig.heap.apply_marks(ts(2), &marked, &mut prepared);
     rig.checkpoint();
