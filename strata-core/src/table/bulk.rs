@@ -72,7 +72,7 @@ pub struct BulkWriter {
     returns: u64,
     writes: Arc<RwLock<WriteSet>>,
     table: Arc<TableDef>,
-    pending: Vec<Vec<ArrayRef>>,
+    pending: Vec<RecordBatch>,
     pending_rows: usize,
     pending_bytes: Reservation,
     sorters: Vec<KeySorter>,
@@ -102,7 +102,7 @@ pub struct SealedLoad {
 
 enum Sealed {
     /// Too few rows for a segment: they go in as ordinary ones.
-    Rows(Vec<Vec<ArrayRef>>),
+    Rows(Vec<RecordBatch>),
     /// `None` once adopted.
     Part(Option<BulkPart>),
 }
@@ -152,16 +152,14 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`insert`](Self::insert), and `Invalid` for columns that do not fit.
-    pub async fn insert_columns(&self, table: &TableDef, columns: &[ArrayRef]) -> Result<u64> {
+    pub async fn insert_batch(&self, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
         let live: Vec<_> = table.schema.live().collect();
-        let readers = live.iter().zip(columns);
+        let readers = live.iter().zip(batch.columns());
         let readers: Vec<ColumnReader<'_>> = readers
             .map(|(column, array)| ColumnReader::new(array.as_ref(), &column.column_type))
             .collect::<Result<_>>()?;
-        if readers.len() != live.len() {
-            return Err(Error::Invalid(format!("{} columns for a table of {}", readers.len(), live.len())));
-        }
-        let rows = columns.first().map_or(0, |column| column.len());
+        check_count(batch, live.len())?;
+        let rows = batch.num_rows();
         let mut values = vec![Datum::Null; table.schema.columns.len()];
         for place in 0..rows {
             for (column, reader) in live.iter().zip(&readers) {
@@ -237,8 +235,8 @@ impl SealedLoad {
         match &mut self.form {
             Sealed::Rows(batches) => {
                 let mut rows = 0;
-                for columns in std::mem::take(batches) {
-                    rows += transaction.insert_columns(&self.table, &columns).await?;
+                for batch in std::mem::take(batches) {
+                    rows += transaction.insert_batch(&self.table, &batch).await?;
                 }
                 Ok(rows)
             }
@@ -302,7 +300,7 @@ impl BulkWriter {
             let (slice, bytes) = beginning(&batch.slice(offset, rows), most);
             let rows = slice.num_rows();
             self.reserve(bytes)?;
-            self.pending.push(slice.columns().to_vec());
+            self.pending.push(slice);
             self.pending_rows += rows;
             offset += rows;
             if self.pending_rows == SLOTS_PER_SEGMENT as usize || self.pending_bytes.bytes() >= most {
@@ -314,10 +312,7 @@ impl BulkWriter {
 
     fn check(&self, batch: &RecordBatch) -> Result<()> {
         let live: Vec<_> = self.table.schema.live().collect();
-        if live.len() != batch.num_columns() {
-            let message = format!("{} columns for a table of {}", batch.num_columns(), live.len());
-            return Err(Error::Invalid(message));
-        }
+        check_count(batch, live.len())?;
         for (column, array) in live.iter().zip(batch.columns()) {
             let expected = crate::row::arrow_type(&column.column_type);
             if *array.data_type() != expected {
@@ -425,7 +420,7 @@ impl BulkWriter {
         }
     }
 
-    fn add_keys(&mut self, batches: &[Vec<ArrayRef>]) -> Result<()> {
+    fn add_keys(&mut self, batches: &[RecordBatch]) -> Result<()> {
         let first = RowId::from_parts(SegmentId::new(self.segments()), 0);
         let mut values = vec![Datum::Null; self.table.schema.columns.len()];
         let mut key = Vec::new();
@@ -436,10 +431,10 @@ impl BulkWriter {
             let mut row = first;
             for batch in batches {
                 let readers = columns.iter().map(|(place, column)| {
-                    Ok((column.id, ColumnReader::new(batch[*place].as_ref(), &column.column_type)?))
+                    Ok((column.id, ColumnReader::new(batch.column(*place).as_ref(), &column.column_type)?))
                 });
                 let readers: Vec<(ColumnId, ColumnReader<'_>)> = readers.collect::<Result<_>>()?;
-                for place in 0..batch.first().map_or(0, |column| column.len()) {
+                for place in 0..batch.num_rows() {
                     for (id, reader) in &readers {
                         values[id.get() as usize] = reader.value(place)?.to_datum();
                     }
@@ -451,6 +446,13 @@ impl BulkWriter {
             }
         }
         Ok(())
+    }
+}
+
+fn check_count(batch: &RecordBatch, columns: usize) -> Result<()> {
+    match batch.num_columns() == columns {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!("{} columns for a table of {columns}", batch.num_columns()))),
     }
 }
 

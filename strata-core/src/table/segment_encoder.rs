@@ -6,7 +6,7 @@
 
 use std::thread::JoinHandle;
 
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, RecordBatch};
 
 use crate::error::{Error, Result};
 use crate::heap::column::{self, EncodeOptions};
@@ -22,8 +22,8 @@ pub const BESIDE_FROM_BYTES: usize = 4 << 20;
 /// The rows of a segment, not encoded yet.
 pub(super) struct Segment {
     pub columns: Vec<(ColumnId, ColumnType)>,
-    /// Arrays of the columns, one after the other.
-    pub batches: Vec<Vec<ArrayRef>>,
+    /// The rows, one batch after the other.
+    pub batches: Vec<RecordBatch>,
     pub rows: u32,
     /// Bytes of Arrow data.
     pub bytes: usize,
@@ -94,7 +94,7 @@ impl Segment {
     fn encode(self, threads: usize) -> Result<EncodedSegment> {
         let mut columns = Vec::with_capacity(self.columns.len());
         for (place, (id, column_type)) in self.columns.into_iter().enumerate() {
-            let parts = self.batches.iter().filter_map(|batch| batch.get(place));
+            let parts = self.batches.iter().filter_map(|batch| batch.columns().get(place));
             let parts: Vec<&dyn Array> = parts.map(AsRef::as_ref).collect();
             let whole =
                 arrow_select::concat::concat(&parts).map_err(|error| Error::Invalid(error.to_string()))?;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use crate::common::*;
-use arrow_array::{Int64Array, RecordBatch};
+use arrow_array::{Int64Array, RecordBatch, RecordBatchOptions};
+use arrow_schema::Schema;
 use strata_core::ids::{RowId, TableId};
 use strata_core::table::{Isolation, Locked, Transaction};
 use strata_core::txn::{RowLockMode, block_on};
@@ -107,4 +108,24 @@ fn committed(db: &Database, txn: &Transaction, table: TableId, id: i64) -> RowId
     let locked = block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("locks");
     assert_eq!(locked, Locked::Current);
     row
+}
+
+#[test]
+fn rows_without_columns_are_loaded() {
+    let db = memory();
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "bare", Vec::new())));
+    let table = table.expect("is made");
+    let batch = |rows| {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).expect("rows")
+    };
+    for rows in [3, 20] {
+        let mut load = block_on(txn.bulk_load(table)).expect("begins");
+        load.append(&batch(rows)).expect("appends");
+        assert_eq!(block_on(load.finish()).expect("loads"), rows as u64);
+    }
+    txn.commit().expect("commits").wait().expect("durable");
+    assert_eq!(db.view().table(table).expect("is there").row_count(), 23);
+    assert_clean(&db);
 }

@@ -286,7 +286,7 @@ async fn insert(
     let catalog = txn.newest_catalog();
     let table = catalog.table(plan.table.id)?;
     for batch in &batches {
-        let inserted = limits.race(txn.insert_columns(table, batch.columns())).await?;
+        let inserted = limits.race(txn.insert_batch(table, batch)).await?;
         if let Err(error) = inserted {
             return Err(named(session, error.into()));
         }
