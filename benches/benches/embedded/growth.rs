@@ -39,6 +39,7 @@ pub fn run(arguments: &Arguments, dir: &Path) -> Outcome<()> {
         let updates = measure("update", engine.as_ref(), 1, arguments.seconds, &|client, random, count| {
             client.update(&[Row::new(keys.pick(random), count + 1)])
         })?;
+        let used = disk::used_bytes(&folder)?;
         drop(engine);
         let touch = touch_time(held);
         println!(
@@ -51,7 +52,7 @@ pub fn run(arguments: &Arguments, dir: &Path) -> Outcome<()> {
             updates.p50,
             updates.p99,
             opening.as_secs_f64() * 1e3,
-            disk::used_bytes(&folder)? as f64 / f64::from(1 << 20)
+            used as f64 / f64::from(1 << 20)
         );
         std::fs::remove_dir_all(&folder)?;
     }

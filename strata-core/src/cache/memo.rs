@@ -11,8 +11,9 @@ use parking_lot::RwLock;
 use super::{Access, PageCache, PageKey};
 use crate::error::Result;
 
-/// Remembers one page, and does not hold it: it is evicted as if nobody remembered it.
+/// Remembers one page, and does not hold it: it is evicted as if nobody remembered it. No two lines of memory share it.
 #[derive(Debug)]
+#[repr(align(32))]
 pub struct PageMemo<T> {
     page: RwLock<Weak<T>>,
     /// The cache's clock when the policy last heard of the page's use.
@@ -30,7 +31,7 @@ impl<T> Default for PageMemo<T> {
 
 impl<T> PageMemo<T> {
     /// Lets go of a page that is gone: of its frame, which a memo keeps, without its charge, until then. For pages so
-    /// small that this matters, who call it when they are dropped.
+    /// small that this matters: they call it when they are dropped.
     pub fn tidy(&self) {
         let mut page = self.page.write();
         if page.strong_count() == 0 {
@@ -59,25 +60,22 @@ impl PageCache {
         if let Some(page) = self.remembered(memo) {
             return Ok(page);
         }
-        let page = self.get_or_load(key, Access::Point, load)?;
-        self.remember(memo, &page);
+        let mut is_new = false;
+        let page = self.get_or_load(key, Access::Point, || {
+            is_new = true;
+            load()
+        })?;
+        if is_new {
+            self.note_entry(memo);
+        } else {
+            self.remember(memo, &page);
+        }
         Ok(page)
     }
 
-    /// As [`get`](Self::get) for a lookup, by way of what `memo` remembers.
-    pub fn recall_cached<T: Send + Sync + 'static>(
-        &self,
-        memo: &PageMemo<T>,
-        key: PageKey,
-    ) -> Option<Arc<T>> {
-        self.remembered(memo).or_else(|| {
-            let page = self.get(key, Access::Point)?;
-            self.remember(memo, &page);
-            Some(page)
-        })
-    }
-
-    fn remembered<T>(&self, memo: &PageMemo<T>) -> Option<Arc<T>> {
+    /// The page that was remembered, if it is still there, and the policy has heard of its use not long ago. To be used, this
+    /// counts as a hit.
+    pub fn remembered<T>(&self, memo: &PageMemo<T>) -> Option<Arc<T>> {
         let moment = self.moment();
         let since = moment.now.saturating_sub(memo.told.load(Ordering::Relaxed));
         if since > moment.resident / TOLD_PART {
@@ -88,8 +86,17 @@ impl PageCache {
         Some(page)
     }
 
-    fn remember<T>(&self, memo: &PageMemo<T>, page: &Arc<T>) {
-        *memo.page.write() = Arc::downgrade(page);
+    /// Remembers a page that a lookup has just found. Not one that entered at this very moment: the policy does not count its
+    /// use yet, and would not hear of those to come, so that the page would pass for one that was seen once.
+    pub fn remember<T>(&self, memo: &PageMemo<T>, page: &Arc<T>) {
+        let now = self.moment().now;
+        if memo.told.swap(now, Ordering::Relaxed) < now {
+            *memo.page.write() = Arc::downgrade(page);
+        }
+    }
+
+    /// The memo's page has just entered.
+    pub fn note_entry<T>(&self, memo: &PageMemo<T>) {
         memo.told.store(self.moment().now, Ordering::Relaxed);
     }
 }

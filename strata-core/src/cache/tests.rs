@@ -351,3 +351,20 @@ fn a_page_in_use_by_way_of_a_memo_stays() {
         assert!(recall(&cache, &memo, 1), "evicted before page {page}");
     }
 }
+
+/// Bug: a use at the moment of a page's entry does not count, and those by way of the memo were not told for a while after it, so that
+/// the page passed for one that was seen once.
+#[test]
+fn a_page_in_use_by_way_of_a_memo_since_it_entered_stays() {
+    let cache = cache_of(1_000 * PAGE, CacheOptions::default());
+    for _ in 0..2 {
+        read_all(&cache, 100..970, Access::Point);
+        read(&cache, 2_000, Access::Point);
+    }
+    let memo = PageMemo::default();
+    assert_eq!((0..3).filter(|_| recall(&cache, &memo, 1)).count(), 2);
+    for page in 3_000..3_200 {
+        read(&cache, page, Access::Point);
+        assert!(recall(&cache, &memo, 1), "evicted before page {page}");
+    }
+}

@@ -288,11 +288,14 @@ impl Store {
             let places = placement.zip(runs);
             let places =
                 places.map(|(placement, runs)| RowPlaces::new(runs, body.loads_of(section.heap, placement)));
-            let runs = runs.map_or_else(|| section.run_bound(self.heaps.segment_bytes()), Vec::len);
+            let run_bound = section.run_bound(self.heaps.segment_bytes());
+            // Of the runs to come, the first or the last begins no segment.
+            let segments = runs.map_or(run_bound - 1, Vec::len);
+            let runs = runs.map_or(run_bound, Vec::len);
             let marked: Vec<RowId> = body.marks(section).map(|(row, ..)| row).collect();
             let bytes = usize::try_from(section.row_bytes)
                 .map_err(|_| Error::Invalid("a commit larger than memory".into()))?;
-            let new = NewRows { rows: section.rows as usize, bytes, segments: runs };
+            let new = NewRows { rows: section.rows as usize, bytes, segments };
             let mut prepared = heap.prepare(new, &marked)?;
             // Each break between runs of rows falls into the marks of one segment, or of two.
             let loads = body.loads().iter().filter(|load| load.heap == section.heap);

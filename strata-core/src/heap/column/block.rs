@@ -19,7 +19,7 @@ use super::presence::Presence;
 use super::runs::RunPage;
 use super::statistics::{Shape, Statistics, Zone};
 use super::strings::StringPage;
-use super::strips::{Strip, Strips};
+use super::strips::Strips;
 use super::symbols::SymbolTable;
 use crate::block::{BlockHandle, BlockKind, HEADER_BYTES as BLOCK_HEADER_BYTES};
 use crate::cache::{Access, PageCache, PageKey, PageMemo};
@@ -342,22 +342,12 @@ impl ColumnBlock {
         &self.strips
     }
 
-    /// A strip out of the page cache, where it has a place behind all pages of the block.
-    pub(super) fn load_strip(
-        &self,
-        strip: u32,
-        access: Access,
-        load: impl FnOnce() -> Result<(Strip, usize)>,
-    ) -> Result<Arc<Strip>> {
-        self.cache.get_or_load(self.strip_key(strip), access, load)
+    pub(super) fn cache(&self) -> &Arc<PageCache> {
+        &self.cache
     }
 
-    /// A strip that is in the page cache.
-    pub(super) fn cached_strip(&self, strip: u32, memo: &PageMemo<Strip>) -> Option<Arc<Strip>> {
-        self.cache.recall_cached(memo, self.strip_key(strip))
-    }
-
-    fn strip_key(&self, strip: u32) -> PageKey {
+    /// Where a strip stands in the page cache.
+    pub(super) fn strip_key(&self, strip: u32) -> PageKey {
         PageKey { block: self.handle.id(), offset: FIRST_STRIP + u64::from(strip) }
     }
 

@@ -23,6 +23,7 @@ use super::position::Positions;
 use crate::cache::{Access, PageMemo};
 use crate::error::Result;
 use crate::ids::{ColumnId, SchemaVersion};
+use crate::memory::{MemoryPool, Reservation};
 use crate::row::{
     Column, ColumnReader, Datum, DatumRef, RowView, Schema, SqlType, arrow_type, encode_row_with,
 };
@@ -39,22 +40,23 @@ pub(super) const LOOKUPS: u8 = 4;
 /// In place of a count: there is a strip, unless it was evicted.
 const MADE: u8 = u8::MAX;
 
+const CONSUMER: &str = "places of strips";
+/// A block remembers where its strips are if this part of the memory is free when it gets the first.
+const SPARE_PART: usize = 4;
+
 /// What a block knows of its strips.
 pub(super) struct Strips {
-    slots: Arc<Slots>,
+    /// How often each was looked into, up to [`LOOKUPS`], or [`MADE`].
+    lookups: Box<[AtomicU8]>,
+    /// Where each was last found; from when the first was made while memory was to spare.
+    memos: OnceLock<Arc<Memos>>,
     /// The block's columns, numbered by their place in the directory.
     schema: OnceLock<Schema>,
 }
 
-struct Slots(Box<[Slot]>);
-
-/// What is known of one strip, so small that no two lines of memory share it.
-#[derive(Default)]
-struct Slot {
-    /// How often it was looked into, up to [`LOOKUPS`], or [`MADE`].
-    lookups: AtomicU8,
-    /// Where it was last found.
-    memo: PageMemo<Strip>,
+struct Memos {
+    of_strips: Box<[PageMemo<Strip>]>,
+    _memory: Reservation,
 }
 
 impl Strips {
@@ -62,23 +64,39 @@ impl Strips {
     pub fn new(rows: u32, pages_bytes: u32) -> Self {
         let is_wide = u64::from(pages_bytes) > u64::from(rows) * ROW_BYTES_MAX;
         let strips = if is_wide { 0 } else { rows.div_ceil(STRIP_ROWS) };
-        let slots = Slots((0..strips).map(|_| Slot::default()).collect());
-        Self { slots: Arc::new(slots), schema: OnceLock::new() }
+        let lookups = (0..strips).map(|_| AtomicU8::new(0)).collect();
+        Self { lookups, memos: OnceLock::new(), schema: OnceLock::new() }
     }
 
     /// Whether its rows are too wide for any.
     pub fn is_empty(&self) -> bool {
-        self.slots.0.is_empty()
+        self.lookups.is_empty()
     }
 
+    /// Without the memos, which are charged by themselves.
     pub fn bytes_in_memory(&self) -> usize {
-        size_of_val(&*self.slots.0)
+        size_of_val(&*self.lookups)
+    }
+
+    /// For a strip that is being made.
+    fn memos(&self, pool: &MemoryPool) -> Weak<Memos> {
+        if self.memos.get().is_none()
+            && pool.available() >= pool.cap() / SPARE_PART
+            && let Some(memory) =
+                pool.try_reserve(CONSUMER, self.lookups.len() * size_of::<PageMemo<Strip>>())
+        {
+            let of_strips = self.lookups.iter().map(|_| PageMemo::default()).collect();
+            // Where another thread was first, its memos stay.
+            let _ = self.memos.set(Arc::new(Memos { of_strips, _memory: memory }));
+        }
+        self.memos.get().map_or_else(Weak::new, Arc::downgrade)
     }
 
     /// How many are remembered, evicted ones too where their frames are kept.
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
-        self.slots.0.iter().filter(|slot| slot.memo.keeps_frame()).count()
+        let memos = self.memos.get();
+        memos.map_or(0, |memos| memos.of_strips.iter().filter(|memo| memo.keeps_frame()).count())
     }
 }
 
@@ -89,16 +107,17 @@ pub(super) struct Strip {
     bytes: Box<[u8]>,
     /// Where each row ends: beside the count of references, so that a lookup waits for one line of memory less.
     ends: [u16; STRIP_ROWS as usize],
-    slots: Weak<Slots>,
+    /// Those that may remember it.
+    memos: Weak<Memos>,
     number: u32,
 }
 
 impl Drop for Strip {
     /// It was evicted: what remembers it lets go of its frame.
     fn drop(&mut self) {
-        let slots = self.slots.upgrade();
-        if let Some(slot) = slots.as_ref().and_then(|slots| slots.0.get(self.number as usize)) {
-            slot.memo.tidy();
+        let memos = self.memos.upgrade();
+        if let Some(memo) = memos.as_ref().and_then(|memos| memos.of_strips.get(self.number as usize)) {
+            memo.tidy();
         }
     }
 }
@@ -144,9 +163,9 @@ impl StripBuilder {
         self.rows == 0
     }
 
-    fn finish(&self, of: &Strips, number: u32) -> Strip {
+    fn finish(&self, memos: Weak<Memos>, number: u32) -> Strip {
         let bytes = if self.is_wide { Box::default() } else { self.bytes.as_slice().into() };
-        Strip { bytes, ends: self.ends, slots: Arc::downgrade(&of.slots), number }
+        Strip { bytes, ends: self.ends, memos, number }
     }
 
     /// Forgets the rows.
@@ -216,28 +235,35 @@ impl ColumnBlock {
 
     /// Takes over a strip of rows that were hot: all values that the block has of them, in the row codec with its columns.
     /// It enters the cache cold, and nothing happens where it finds no room.
-    pub(in crate::heap) fn keep_strip(&self, strip: u32, rows: &StripBuilder) {
-        let Some(slot) = self.strips().slots.0.get(strip as usize) else { return };
-        let built = || {
-            let strip = rows.finish(self.strips(), strip);
-            let bytes = strip.size_bytes();
-            Ok((strip, bytes))
-        };
-        if self.load_strip(strip, Access::Scan, built).is_ok() {
-            slot.lookups.store(MADE, Ordering::Relaxed);
+    pub(in crate::heap) fn keep_strip(&self, number: u32, rows: &StripBuilder) {
+        let Some(lookups) = self.strips().lookups.get(number as usize) else { return };
+        if self.load_strip(number, Access::Scan, |memos| Ok(rows.finish(memos, number))).is_ok() {
+            lookups.store(MADE, Ordering::Relaxed);
         }
     }
 
     /// A strip, if there is one or it is time to make it. Counts only steer, so races between lookups do no harm.
-    fn strip(&self, strip: u32) -> Option<Arc<Strip>> {
-        let Slot { lookups, memo } = self.strips().slots.0.get(strip as usize)?;
+    fn strip(&self, number: u32) -> Option<Arc<Strip>> {
+        let strips = self.strips();
+        let memos = strips.memos.get();
+        let memo = memos.and_then(|memos| memos.of_strips.get(number as usize));
+        if let Some(strip) = memo.and_then(|memo| self.cache().remembered(memo)) {
+            return Some(strip);
+        }
+        let lookups = strips.lookups.get(number as usize)?;
         match lookups.load(Ordering::Relaxed) {
             MADE => {
-                let cached = self.cached_strip(strip, memo);
-                if cached.is_none() {
+                let Some(strip) = self.cache().get::<Strip>(self.strip_key(number), Access::Point) else {
                     lookups.store(1, Ordering::Relaxed);
+                    return None;
+                };
+                // One of an earlier opening of the block could not tell that it is gone.
+                if let (Some(memo), Some(memos)) = (memo, memos)
+                    && strip.memos.as_ptr() == Arc::as_ptr(memos)
+                {
+                    self.cache().remember(memo, &strip);
                 }
-                cached
+                Some(strip)
             }
             count if count < LOOKUPS => {
                 lookups.store(count + 1, Ordering::Relaxed);
@@ -246,17 +272,31 @@ impl ColumnBlock {
             _ => {
                 lookups.store(MADE, Ordering::Relaxed);
                 // Whatever damage there is, the columns tell who reads them.
-                self.load_strip(strip, Access::Point, || {
-                    let strip = self.build_strip(strip)?;
-                    let bytes = strip.size_bytes();
-                    Ok((strip, bytes))
-                })
-                .ok()
+                let strip = self.load_strip(number, Access::Point, |memos| self.build_strip(number, memos));
+                if let Some(memo) = strips.memos.get().and_then(|memos| memos.of_strips.get(number as usize))
+                {
+                    self.cache().note_entry(memo);
+                }
+                strip.ok()
             }
         }
     }
 
-    fn build_strip(&self, number: u32) -> Result<Strip> {
+    /// A strip out of the page cache, where it has a place behind all pages of the block.
+    fn load_strip(
+        &self,
+        number: u32,
+        access: Access,
+        make: impl FnOnce(Weak<Memos>) -> Result<Strip>,
+    ) -> Result<Arc<Strip>> {
+        self.cache().get_or_load(self.strip_key(number), access, || {
+            let strip = make(self.strips().memos(self.cache().pool()))?;
+            let bytes = strip.size_bytes();
+            Ok((strip, bytes))
+        })
+    }
+
+    fn build_strip(&self, number: u32, memos: Weak<Memos>) -> Result<Strip> {
         let (start, end) = (number * STRIP_ROWS, self.rows().min((number + 1) * STRIP_ROWS));
         let count = end.saturating_sub(start) as usize;
         let arrays = self.columns().iter().map(|meta| match meta.null_count == self.rows() {
@@ -284,7 +324,7 @@ impl ColumnBlock {
                 encode_row_with(self.strip_schema(), bytes, |_| values.next().unwrap_or(DatumRef::Null))
             })?;
         }
-        Ok(strip.finish(self.strips(), number))
+        Ok(strip.finish(memos, number))
     }
 
     fn strip_schema(&self) -> &Schema {

@@ -1,8 +1,9 @@
 //! Rows in strips are the rows that the columns have.
 
-use super::super::strips::LOOKUPS;
+use super::super::strips::{LOOKUPS, Strip};
 use super::generate::{PROFILES, Profile, types, values};
 use super::*;
+use crate::cache::{PageKey, PageMemo};
 use crate::ids::SchemaVersion;
 use crate::row::Schema;
 
@@ -96,8 +97,8 @@ fn damage_in_one_column_leaves_the_others_to_read() {
     assert!(block.get(texts, 5).is_err());
 }
 
-#[test]
-fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
+/// A block of a hundred numbers and its cache.
+fn cached() -> (Arc<PageCache>, Arc<ColumnBlock>) {
     let values = values(&ColumnType::Int64, Profile::Random, 100, 0, 1);
     let array = [(ColumnId::new(0), ColumnType::Int64, array(&ColumnType::Int64, &values))];
     let payload = encode_block(&array, None, 100, &EncodeOptions::default()).expect("encodes");
@@ -106,6 +107,18 @@ fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
     let handle = cache.handle(id);
     let block = ColumnBlock::open(cache.clone(), handle).expect("opens");
+    (cache, block)
+}
+
+/// Lets the cache's clock go on.
+fn tick(cache: &PageCache, block: &ColumnBlock) {
+    let key = PageKey { block: block.handle().id(), offset: (1 << 63) + cache.stats().misses };
+    cache.get_or_load(key, Access::Point, || Ok(((), 0))).expect("is made");
+}
+
+#[test]
+fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
+    let (cache, block) = cached();
     let found = |slot: u16| block.strip_row(slot).is_some();
     for turn in 0..3 {
         for lookup in 0..LOOKUPS {
@@ -113,12 +126,45 @@ fn a_strip_is_made_after_so_many_lookups_and_anew_after_as_many() {
         }
         assert!((0..200).all(|_| found(40) && found(41)), "turn {turn}");
         assert!(turn > 0 || !found(70), "another strip");
+        cache.forget(block.handle().id());
+    }
+}
+
+#[test]
+fn a_strip_that_is_gone_leaves_nothing_with_the_block() {
+    let (cache, block) = cached();
+    let handle = block.handle().clone();
+    let opened_later = ColumnBlock::open(cache.clone(), handle).expect("opens");
+    let find = |block: &ColumnBlock, times: u8| (0..times).any(|_| block.strip_row(40).is_some());
+    for turn in 0..3 {
+        assert!(find(&block, LOOKUPS + 1));
+        assert_eq!(block.strips().remembered(), 0, "it has just entered");
+        tick(&cache, &block);
+        assert!(find(&block, 1));
         assert_eq!(block.strips().remembered(), 1, "turn {turn}");
-        cache.forget(id);
-        assert_eq!(
-            block.strips().remembered(),
-            0,
-            "the frame of a strip that is gone is kept in turn {turn}"
-        );
+        // Another strip, so that the later one has places for its own.
+        let others = (0..=LOOKUPS).filter(|_| opened_later.strip_row(70).is_some()).count();
+        assert!(others > 0 && find(&opened_later, LOOKUPS + 1), "it finds the strip of the earlier");
+        tick(&cache, &block);
+        assert!(find(&opened_later, 1));
+        cache.forget(block.handle().id());
+        assert_eq!((block.strips().remembered(), opened_later.strips().remembered()), (0, 0), "turn {turn}");
+    }
+}
+
+#[test]
+fn a_block_remembers_strips_while_memory_is_to_spare() {
+    for (free, expected) in [(32 << 20, 0), (128 << 20, 1)] {
+        let (cache, block) = cached();
+        let taken = cache.pool().reserve("others", (256 << 20) - free).expect("is free");
+        assert!((0..=LOOKUPS).any(|_| block.strip_row(40).is_some()), "it is made in any case");
+        tick(&cache, &block);
+        assert!(block.strip_row(40).is_some());
+        assert_eq!(block.strips().remembered(), expected, "with {free} bytes");
+        let used = cache.pool().used();
+        drop(block);
+        let places = 4 * size_of::<PageMemo<Strip>>();
+        assert_eq!(used - cache.pool().used(), if expected > 0 { places } else { 0 });
+        drop(taken);
     }
 }
