@@ -3,7 +3,7 @@
 //! As pages that point to each other in LeanStore (Leis et al., ICDE 2018) and Umbra, but weakly: the cache need not
 //! find who points to a page before it evicts it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
@@ -98,33 +98,5 @@ impl PageCache {
     /// The memo's page has just entered.
     pub fn note_entry<T>(&self, memo: &PageMemo<T>) {
         memo.told.store(self.moment().now, Ordering::Relaxed);
-    }
-}
-
-/// A count that threads add to without waiting for each other's lines of memory.
-#[derive(Debug, Default)]
-pub(super) struct StripedCount([Stripe; STRIPES]);
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Stripe(AtomicU64);
-
-const STRIPES: usize = 16;
-
-static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
-}
-
-impl StripedCount {
-    fn add(&self) {
-        // A thread that is ending counts with the first.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
-        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn sum(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
     }
 }

@@ -14,6 +14,7 @@
 //! **Concurrency.** A hit takes its shard's lock shared. No lock is held during `load`, `write_back` or the drop of a
 //! page, and no two locks together. Two threads that miss the same page both load it; the first to finish wins.
 
+mod count;
 mod dirty;
 mod ghosts;
 mod memo;
@@ -24,7 +25,6 @@ mod shard;
 mod tests;
 
 pub use self::memo::PageMemo;
-use self::memo::StripedCount;
 pub use self::policy::{History, Lru, LruK, Moment, Rank, ReplacementPolicy};
 
 use std::any::Any;
@@ -33,6 +33,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use self::count::StripedCount;
 use self::dirty::DirtyPages;
 use self::shard::{Object, Shard};
 use crate::block::{BlockHandle, BlockHandles, BlockStore, ReleaseBlock};
