@@ -168,3 +168,47 @@ fn a_block_remembers_strips_while_memory_is_to_spare() {
         drop(taken);
     }
 }
+
+/// With a cache of a tenth of them: threads make, find and evict each other's.
+#[test]
+fn strips_are_right_while_they_come_and_go() {
+    const ROWS: usize = 10_000;
+    let values = values(&ColumnType::Int64, Profile::Random, ROWS, 0, 3);
+    let columns = [(ColumnId::new(0), ColumnType::Int64, array(&ColumnType::Int64, &values))];
+    let payload = encode_block(&columns, None, ROWS as u32, &EncodeOptions::default()).expect("encodes");
+    let store = Arc::new(MemBlockStore::new());
+    let id = store.write(BlockKind::ColumnBlock, FORMAT, &payload).expect("is written");
+    let options = CacheOptions { max_bytes: Some(140 << 10), ..CacheOptions::default() };
+    let cache = PageCache::new(store, MemoryPool::new(4 << 20), options);
+    let block = ColumnBlock::open(cache.clone(), cache.handle(id)).expect("opens");
+    let schema = Schema::new(SchemaVersion::new(1), vec![column(0, &ColumnType::Int64)]);
+    let found: usize = std::thread::scope(|scope| {
+        let threads = (0..4).map(|thread| {
+            let (block, schema, values) = (&block, &schema, &values);
+            scope.spawn(move || {
+                let mut random = Random::new(thread + 1);
+                let lookups = (0..8_000).map(|lookup| {
+                    // Most of them in a part that moves on.
+                    let window = lookup / 1_000 * 400;
+                    let slot = if random.below(8) > 0 {
+                        window + random.below(400)
+                    } else {
+                        random.below(ROWS as u64)
+                    };
+                    let Some(row) = block.strip_row(slot as u16) else { return 0 };
+                    assert_eq!(row.datums(block, schema).expect("reads"), [values[slot as usize].clone()]);
+                    1
+                });
+                lookups.sum::<usize>()
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    let stats = cache.stats();
+    assert!(found > 8_000 && stats.evictions > 50, "{found} of 32,000 in strips, {stats:?}");
+    let remembered = block.strips().remembered();
+    assert!(0 < remembered && remembered <= stats.pages, "{remembered} are remembered of {stats:?}");
+    cache.forget(id);
+    assert_eq!((block.strips().remembered(), cache.stats().pages), (0, 0));
+}
