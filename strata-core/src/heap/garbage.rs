@@ -150,6 +150,10 @@ impl Liveness for GarbageProbe<'_> {
     fn index_exists(&self, _: IndexId) -> bool {
         true
     }
+
+    fn is_unique(&self, _: IndexId) -> bool {
+        false
+    }
 }
 
 impl GarbageProbe<'_> {

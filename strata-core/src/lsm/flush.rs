@@ -37,7 +37,8 @@ impl FlushOutcome {
 
 impl IndexTree {
     /// Writes the memtables sealed before `boundary` (see [`seal`](Self::seal)) into tables, one run each, less the
-    /// entries of garbage. Commits go on meanwhile; another flush waits. What it wrote is freed again if it fails.
+    /// entries of garbage. Commits go on meanwhile; another flush waits. What it wrote is freed again if it fails. Keys of unique
+    /// indexes get hints, so that the first lookup finds them as the later ones do.
     ///
     /// # Errors
     /// `OutOfMemory`, `DiskFull`, `Io`. The memtables stay.
@@ -81,12 +82,16 @@ impl IndexTree {
             if !liveness.index_exists(index) {
                 continue;
             }
+            let is_unique = liveness.is_unique(index);
             let mut cursor = MemtableCursor::new(Arc::clone(memtable), index, false, RowId::MAX);
             cursor.seek(None);
             while let Some(entry) = cursor.current() {
                 debug_assert!(split_prefix(entry.prefix).is_some_and(|(found, _)| found == index));
                 if !liveness.is_garbage(index, entry.row) {
                     writer.add_position(entry)?;
+                    if is_unique {
+                        self.hint_at(entry);
+                    }
                 }
                 cursor.advance()?;
             }

@@ -5,14 +5,15 @@
 //! row may be dead. It helps who asks for the one row that a unique key has, and looks at the row: where that is live and
 //! has the key, it is the one; else the tree is asked. Nothing has to be invalidated, and keys of any length have hints.
 //!
-//! A bucket is as long as a line of memory. What a lookup has found takes the place of another; the neighbours that were read
-//! with it only fill what is empty. The table is a fixed part of the memory pool, taken when the first hint is given, or not
-//! at all where memory is short then.
+//! A bucket is a line of memory. What a lookup has found takes the place of another; what was read beside it, or is flushed, only
+//! fills what is empty. The table is a fixed part of the memory pool, taken with the first hint that comes when so much is free.
+//!
+//! **Concurrency.** No locks: an entry is one atomic word, which depends on no other. Of two that are written at once one may be
+//! lost, or a key may have two, of which the one that stands first counts.
 
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
-
-use parking_lot::RwLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::ids::RowId;
 use crate::memory::{MemoryPool, Reservation};
@@ -21,32 +22,31 @@ const CONSUMER: &str = "key hints";
 /// The part of the pool that hints take.
 const POOL_PART: usize = 16;
 const BYTES_MAX: usize = 1 << 31;
-const SHARDS: usize = 64;
+const BUCKETS_MIN: usize = 64;
 /// Entries of a bucket.
 const WAYS: usize = 8;
+/// Bytes of a bucket, and of a line of memory.
+const LINE_BYTES: usize = WAYS * size_of::<u64>();
 /// Bits of the tag; the others are the row's. Rows beyond 2^40 have no hints.
 const TAG_BITS: u32 = 24;
+const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 
 /// The hints of one tree.
 pub(crate) struct Hints {
     pool: MemoryPool,
     /// The same in each process: what a run does depends on nothing else.
     hasher: foldhash::fast::FixedState,
-    table: OnceLock<Option<Table>>,
+    table: OnceLock<Table>,
 }
 
 struct Table {
-    shards: Box<[RwLock<Shard>]>,
-    /// A power of two.
+    /// Buckets end to end, after what lies before the first whole line; zeros are empty entries.
+    words: Box<[AtomicU64]>,
+    first: usize,
     buckets: usize,
-    _reservation: Reservation,
-}
-
-struct Shard {
-    /// Buckets end to end; zeros are empty entries.
-    words: Box<[u64]>,
     /// Which entry of a full bucket is given up next.
-    turn: usize,
+    turn: AtomicUsize,
+    _reservation: Reservation,
 }
 
 impl Hints {
@@ -56,11 +56,9 @@ impl Hints {
 
     /// The largest row that was told for a prefix, or for another one with the same tag.
     pub fn get(&self, prefix: &[u8]) -> Option<RowId> {
-        let table = self.table.get()?.as_ref()?;
-        let (shard, at, tag) = table.place(self.hasher.hash_one(prefix));
-        let shard = shard.read();
-        let entry = shard.words.get(at..at + WAYS)?.iter().find(|entry| tag_of(**entry) == tag)?;
-        Some(RowId::new(entry >> TAG_BITS))
+        let (bucket, tag) = self.table.get()?.place(self.hasher.hash_one(prefix))?;
+        let mut entries = bucket.iter().map(|entry| entry.load(Ordering::Relaxed));
+        entries.find(|entry| entry & TAG_MASK == tag).map(|entry| RowId::new(entry >> TAG_BITS))
     }
 
     /// Tells a row that a lookup has found.
@@ -68,7 +66,7 @@ impl Hints {
         self.put(prefix, row, true);
     }
 
-    /// Tells a row that was read beside what a lookup has found.
+    /// Tells a row that was met without being looked for.
     pub fn beside(&self, prefix: &[u8], row: RowId) {
         self.put(prefix, row, false);
     }
@@ -77,51 +75,67 @@ impl Hints {
         if row.get() >> (u64::BITS - TAG_BITS) != 0 {
             return;
         }
-        let Some(table) = self.table.get_or_init(|| Table::new(&self.pool)) else { return };
-        let (shard, at, tag) = table.place(self.hasher.hash_one(prefix));
-        let mut guard = shard.write();
-        let shard = &mut *guard;
-        let Some(bucket) = shard.words.get_mut(at..at + WAYS) else { return };
+        let Some(table) = self.table_to_fill() else { return };
+        let Some((bucket, tag)) = table.place(self.hasher.hash_one(prefix)) else { return };
         let new = row.get() << TAG_BITS | tag;
-        if let Some(known) = bucket.iter_mut().find(|entry| tag_of(**entry) == tag) {
-            *known = new.max(*known);
-        } else if let Some(empty) = bucket.iter_mut().find(|entry| **entry == 0) {
-            *empty = new;
-        } else if displaces {
-            shard.turn = shard.turn.wrapping_add(1);
-            bucket[shard.turn % WAYS] = new;
+        let mut empty = None;
+        for entry in bucket {
+            let known = entry.load(Ordering::Relaxed);
+            if known & TAG_MASK == tag {
+                // The newest row is the largest word. Nothing is written where it is known, for others read the line too.
+                if known < new {
+                    entry.fetch_max(new, Ordering::Relaxed);
+                }
+                return;
+            }
+            if known == 0 {
+                empty = empty.or(Some(entry));
+            }
         }
+        if let Some(empty) = empty {
+            // Where another thread is first, its hint is as good.
+            let _ = empty.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
+        } else if displaces {
+            let turn = table.turn.fetch_add(1, Ordering::Relaxed);
+            bucket[turn % WAYS].store(new, Ordering::Relaxed);
+        }
+    }
+
+    fn table_to_fill(&self) -> Option<&Table> {
+        if self.table.get().is_none() {
+            // Where another thread is first, its table stays.
+            let _ = self.table.set(Table::new(&self.pool)?);
+        }
+        self.table.get()
     }
 
     /// Forgets all.
     #[cfg(test)]
     pub fn clear(&self) {
-        let table = self.table.get().and_then(Option::as_ref);
-        table.iter().flat_map(|table| &table.shards).for_each(|shard| shard.write().words.fill(0));
+        let words = self.table.get().into_iter().flat_map(|table| &table.words);
+        words.for_each(|word| word.store(0, Ordering::Relaxed));
     }
 }
 
 impl Table {
     fn new(pool: &MemoryPool) -> Option<Self> {
-        let bucket_bytes = WAYS * size_of::<u64>();
-        let wanted = (pool.cap() / POOL_PART).min(BYTES_MAX) / bucket_bytes;
-        let buckets = (wanted / 2 + 1).next_power_of_two().max(SHARDS);
-        let reservation = pool.try_reserve(CONSUMER, buckets * bucket_bytes)?;
-        let words = buckets / SHARDS * WAYS;
-        let shard = || RwLock::new(Shard { words: vec![0; words].into(), turn: 0 });
-        Some(Self { shards: (0..SHARDS).map(|_| shard()).collect(), buckets, _reservation: reservation })
+        let lines = (pool.cap() / POOL_PART).min(BYTES_MAX) / LINE_BYTES;
+        // One goes, so that the first bucket can begin where a line does.
+        let buckets = lines.saturating_sub(1).max(BUCKETS_MIN);
+        let words = (buckets + 1) * WAYS;
+        let reservation = pool.try_reserve(CONSUMER, words * size_of::<u64>())?;
+        let words: Box<[AtomicU64]> = bytemuck::zeroed_slice_box(words);
+        let first = words.as_ptr().align_offset(LINE_BYTES).min(WAYS);
+        Some(Self { words, first, buckets, turn: AtomicUsize::new(0), _reservation: reservation })
     }
 
-    /// The shard of a hash, where its bucket is in there, and what tells it from others of the bucket: not zero.
-    fn place(&self, hash: u64) -> (&RwLock<Shard>, usize, u64) {
-        let bucket = hash as usize & (self.buckets - 1);
-        let tag = (hash >> (u64::BITS - TAG_BITS)).max(1);
-        (&self.shards[bucket % SHARDS], bucket / SHARDS * WAYS, tag)
+    /// The bucket of a hash, and what tells it from others of the bucket: not zero. The one comes from the upper half of the hash, the
+    /// other from the lower.
+    fn place(&self, hash: u64) -> Option<(&[AtomicU64], u64)> {
+        let bucket = ((hash >> 32) as usize * self.buckets) >> 32;
+        let start = self.first + bucket * WAYS;
+        Some((self.words.get(start..start + WAYS)?, (hash & TAG_MASK).max(1)))
     }
-}
-
-fn tag_of(entry: u64) -> u64 {
-    entry & ((1 << TAG_BITS) - 1)
 }
 
 #[cfg(test)]
@@ -177,7 +191,7 @@ mod tests {
         let known =
             |keys: std::ops::Range<u64>| keys.filter(|key| hints.get(&prefix(*key)).is_some()).count();
         let last = known(told - 10..told);
-        assert_eq!((last, known(0..told)), (10, SHARDS * WAYS));
+        assert_eq!((last, known(0..told)), (10, BUCKETS_MIN * WAYS));
         (told..2 * told).for_each(|key| hints.beside(&prefix(key), RowId::new(key)));
         assert_eq!((known(told - 10..told), known(told..2 * told)), (last, 0));
         for key in (0..told).filter(|key| hints.get(&prefix(*key)).is_some()) {
@@ -186,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_charged_and_done_without_where_memory_is_short() {
+    fn the_table_is_charged_and_waits_until_there_is_memory_for_it() {
         let pool = MemoryPool::new(1 << 20);
         let hints = Hints::new(pool.clone());
         assert_eq!(pool.used(), 0, "nothing is told yet");
@@ -201,5 +215,44 @@ mod tests {
         hints.found(&prefix(1), RowId::new(1));
         assert_eq!(hints.get(&prefix(1)), None);
         drop(all);
+        hints.found(&prefix(1), RowId::new(1));
+        assert_eq!(hints.get(&prefix(1)), Some(RowId::new(1)));
+    }
+
+    /// Memory that is no power of two is used whole, and keys are spread over all of it.
+    #[test]
+    fn nearly_all_keys_have_hints_while_the_table_is_half_full() {
+        let hints = hints(3 << 19);
+        let entries = (3 << 19) / POOL_PART / size_of::<u64>();
+        let keys = entries as u64 / 2;
+        (0..keys).for_each(|key| hints.beside(&prefix(key), RowId::new(key)));
+        let known = (0..keys).filter(|key| hints.get(&prefix(*key)) == Some(RowId::new(*key))).count();
+        assert!(known as u64 > keys / 100 * 97, "{known} of {keys}");
+    }
+
+    #[test]
+    fn threads_tell_hints_at_once() {
+        let hints = hints(1 << 20);
+        let (threads, keys) = (4, 1_000);
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let hints = &hints;
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        for key in 0..keys {
+                            let row = RowId::new(key + keys * (round * threads + thread));
+                            hints.found(&prefix(key), row);
+                            let hint = hints.get(&prefix(key));
+                            assert!(hint.is_some_and(|hint| hint.get() % keys == key), "{key}: {hint:?}");
+                        }
+                    }
+                });
+            }
+        });
+        let newest =
+            |key: &u64| hints.get(&prefix(*key)) == Some(RowId::new(key + keys * (50 * threads - 1)));
+        let known = (0..keys).filter(newest).count() as u64;
+        // A key that two threads told first at once may stand twice: the first place has its newest row all the same.
+        assert_eq!(known, keys);
     }
 }

@@ -24,8 +24,8 @@
 //! the version its tables, a table its block: files vanish when nobody reads them.
 //!
 //! # Hints
-//! Who asks for the one row of a unique key again need not walk through the tables: [`IndexTree::hint`] remembers the
-//! newest row that a lookup has found. It may be out of date, or another key's; the row itself tells whether it is the one.
+//! Who asks for the one row of a unique key need not walk through the tables: [`IndexTree::hint`] remembers the newest row that a
+//! lookup has found, or a flush has met. It may be out of date, or another key's; the row itself tells whether it is the one.
 //!
 //! # Garbage
 //! Entries of rows that nobody sees go with a flush or a compaction. Before that, those of a key that is updated all day
@@ -85,4 +85,6 @@ pub trait Liveness: Send + Sync {
     fn is_garbage(&self, index: IndexId, row: RowId) -> bool;
     /// Whether anybody may read the index, now or later; one that is being built counts.
     fn index_exists(&self, index: IndexId) -> bool;
+    /// Whether a snapshot sees at most one row with a key of the index, so that hints of its keys are of use.
+    fn is_unique(&self, index: IndexId) -> bool;
 }

@@ -24,6 +24,7 @@ pub(crate) const PK: IndexId = IndexId::new(1);
 pub(crate) struct Marked {
     garbage: Mutex<BTreeSet<(IndexId, RowId)>>,
     dropped: Mutex<BTreeSet<IndexId>>,
+    unique: Mutex<BTreeSet<IndexId>>,
 }
 
 impl Liveness for Marked {
@@ -33,6 +34,10 @@ impl Liveness for Marked {
 
     fn index_exists(&self, index: IndexId) -> bool {
         !self.dropped.lock().contains(&index)
+    }
+
+    fn is_unique(&self, index: IndexId) -> bool {
+        self.unique.lock().contains(&index)
     }
 }
 
@@ -282,6 +287,28 @@ fn memory_of_a_memtable_is_given_back_with_it() {
     bench.flush();
     assert_eq!((bench.tree.memtable_bytes(), bench.tree.sealed_bytes()), (0, 0));
     assert_eq!(bench.cache.pool().used(), before + bench.cache.stats().bytes);
+}
+
+#[test]
+fn a_flush_tells_the_hints_of_unique_keys() {
+    let mut bench = Bench::small();
+    let other = IndexId::new(2);
+    bench.marked.unique.lock().insert(PK);
+    bench.marked.garbage.lock().insert((PK, RowId::new(5)));
+    bench.apply(&[
+        (PK, b"a", 1),
+        (PK, b"a", 3),
+        (PK, b"b", 2),
+        (PK, b"b", 5),
+        (PK, b"c", 4),
+        (other, b"a", 9),
+    ]);
+    let hint = |bench: &Bench, index, key: &[u8]| bench.tree.hint(index, key).map(RowId::get);
+    assert_eq!(hint(&bench, PK, b"a"), None, "it is in the memtable");
+    bench.flush();
+    let known = [b"a", b"b", b"c", b"d"].map(|key| hint(&bench, PK, key));
+    assert_eq!(known, [Some(3), Some(2), Some(4), None]);
+    assert_eq!(hint(&bench, other, b"a"), None, "its keys may have many rows");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::ids::{BlockId, IndexId, RowId};
 use crate::lsm::Liveness;
 use crate::lsm::hints::Hints;
-use crate::lsm::key::{IndexEntry, Limit, PositionBuf, Probe, prefix_of};
+use crate::lsm::key::{IndexEntry, Limit, Position, PositionBuf, Probe, prefix_of};
 use crate::lsm::memtable::{BTreeMemtable, ENTRY_OVERHEAD_BYTES, Inserted, Memtable};
 use crate::lsm::memtable_cursor::MemtableCursor;
 use crate::lsm::merge::{Merge, RangeCursor, RowsOfKey, Source, limits};
@@ -188,10 +188,15 @@ impl IndexTree {
         entries
     }
 
-    /// A row that [`first`](Self::first) has found for this key, the newest one if it found several; or, seldom, for another
-    /// key. There may be newer ones. No I/O.
+    /// A row that [`first`](Self::first) has found for this key, or a flush has met, the newest one if there were several; or,
+    /// seldom, one of another key. There may be newer ones. No I/O.
     pub fn hint(&self, index: IndexId, key: &[u8]) -> Option<RowId> {
         self.hints.get(Probe::new(index, key, RowId::MAX).position().prefix)
+    }
+
+    /// The row that an entry leads to is worth a hint, where there is room.
+    pub(crate) fn hint_at(&self, entry: Position<'_>) {
+        self.hints.beside(entry.prefix, entry.row);
     }
 
     /// Has the hint of a key lead to a row, and those of all others nowhere.

@@ -1,6 +1,6 @@
 //! Which index entries are garbage: compaction asks the heap (rule 3).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Maintainer;
@@ -13,6 +13,7 @@ use crate::lsm::Liveness;
 /// The heaps and the horizon at one instant. A version that is garbage stays so.
 pub(super) struct HeapLiveness {
     heap_of: HashMap<IndexId, Arc<GarbageMap>>,
+    unique: HashSet<IndexId>,
 }
 
 impl Liveness for HeapLiveness {
@@ -22,6 +23,10 @@ impl Liveness for HeapLiveness {
 
     fn index_exists(&self, index: IndexId) -> bool {
         self.heap_of.contains_key(&index)
+    }
+
+    fn is_unique(&self, index: IndexId) -> bool {
+        self.unique.contains(&index)
     }
 }
 
@@ -38,6 +43,7 @@ impl Maintainer {
     pub(super) fn liveness(&self) -> HeapLiveness {
         let horizon = self.shared.store.snapshots.horizon();
         let (mut heap_of, mut maps) = (HashMap::new(), HashMap::new());
+        let mut unique = HashSet::new();
         let memory = GarbageMemory::new(self.shared.store.cache.pool());
         for catalog in self.visible_catalogs(&horizon) {
             for table in catalog.tables().filter(|table| !table.indexes.is_empty()) {
@@ -46,15 +52,15 @@ impl Maintainer {
                     Arc::new(heap.garbage_map(horizon.clone(), &memory))
                 });
                 heap_of.extend(table.indexes.iter().map(|index| (index.id, Arc::clone(map))));
+                unique.extend(table.indexes.iter().filter(|index| index.unique).map(|index| index.id));
             }
         }
-        HeapLiveness { heap_of }
+        HeapLiveness { heap_of, unique }
     }
 
     /// The heaps that some catalog in use names; the others belonged to dropped or truncated tables.
-    pub(super) fn used_heaps(&self, horizon: &Horizon) -> std::collections::HashSet<HeapId> {
-        let mut heaps: std::collections::HashSet<HeapId> =
-            SystemTable::ALL.iter().map(|table| table.heap()).collect();
+    pub(super) fn used_heaps(&self, horizon: &Horizon) -> HashSet<HeapId> {
+        let mut heaps: HashSet<HeapId> = SystemTable::ALL.iter().map(|table| table.heap()).collect();
         for catalog in self.visible_catalogs(horizon) {
             heaps.extend(catalog.tables().map(|table| table.heap));
         }
