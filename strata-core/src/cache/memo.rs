@@ -14,8 +14,8 @@ use crate::error::Result;
 /// Remembers one page, and does not hold it: it is evicted as if nobody remembered it. No two lines of memory share it.
 #[derive(Debug)]
 #[repr(align(32))]
-pub struct PageMemo<T> {
-    page: RwLock<Weak<T>>,
+pub struct PageMemo<T: ?Sized> {
+    page: RwLock<Option<Weak<T>>>,
     /// The cache's clock when the policy last heard of the page's use.
     told: AtomicU64,
 }
@@ -23,26 +23,23 @@ pub struct PageMemo<T> {
 /// The policy hears of a use again once so small a part of the cache has been replaced.
 const TOLD_PART: u64 = 64;
 
-impl<T> Default for PageMemo<T> {
+impl<T: ?Sized> Default for PageMemo<T> {
     fn default() -> Self {
-        Self { page: RwLock::new(Weak::new()), told: AtomicU64::new(0) }
+        Self { page: RwLock::new(None), told: AtomicU64::new(0) }
     }
 }
 
-impl<T> PageMemo<T> {
-    /// Lets go of a page that is gone: of its frame, which a memo keeps, without its charge, until then. For pages so
-    /// small that this matters: they call it when they are dropped.
-    pub fn tidy(&self) {
-        let mut page = self.page.write();
-        if page.strong_count() == 0 {
-            *page = Weak::new();
-        }
+impl<T: ?Sized> PageMemo<T> {
+    /// Lets go of a page that leaves the cache: of its frame, which a memo keeps, without its charge, until then. For pages
+    /// so small, or with frames so large, that this matters: they call it when they are dropped.
+    pub fn forget(&self, page: &Arc<T>) {
+        self.page.write().take_if(|known| std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(page)));
     }
 
     /// Whether it keeps the frame of a page.
     #[cfg(test)]
     pub fn keeps_frame(&self) -> bool {
-        !self.page.read().ptr_eq(&Weak::new())
+        self.page.read().is_some()
     }
 }
 
@@ -75,28 +72,28 @@ impl PageCache {
 
     /// The page that was remembered, if it is still there, and the policy has heard of its use not long ago. To be used, this
     /// counts as a hit.
-    pub fn remembered<T>(&self, memo: &PageMemo<T>) -> Option<Arc<T>> {
+    pub fn remembered<T: ?Sized>(&self, memo: &PageMemo<T>) -> Option<Arc<T>> {
         let moment = self.moment();
         let since = moment.now.saturating_sub(memo.told.load(Ordering::Relaxed));
         if since > moment.resident / TOLD_PART {
             return None;
         }
-        let page = memo.page.read().upgrade()?;
+        let page = memo.page.read().as_ref()?.upgrade()?;
         self.recalled.add();
         Some(page)
     }
 
     /// Remembers a page that a lookup has just found. Not one that entered at this very moment: the policy does not count its
     /// use yet, and would not hear of those to come, so that the page would pass for one that was seen once.
-    pub fn remember<T>(&self, memo: &PageMemo<T>, page: &Arc<T>) {
+    pub fn remember<T: ?Sized>(&self, memo: &PageMemo<T>, page: &Arc<T>) {
         let now = self.moment().now;
         if memo.told.swap(now, Ordering::Relaxed) < now {
-            *memo.page.write() = Arc::downgrade(page);
+            *memo.page.write() = Some(Arc::downgrade(page));
         }
     }
 
     /// The memo's page has just entered.
-    pub fn note_entry<T>(&self, memo: &PageMemo<T>) {
+    pub fn note_entry<T: ?Sized>(&self, memo: &PageMemo<T>) {
         memo.told.store(self.moment().now, Ordering::Relaxed);
     }
 }

@@ -29,6 +29,11 @@ impl Directory {
         self.cell(segment)?.load_full()
     }
 
+    /// Reads an entry where it stands, without counting a reference.
+    pub fn visit<T>(&self, segment: SegmentId, read: impl FnOnce(&SegmentEntry) -> T) -> Option<T> {
+        self.cell(segment)?.load().as_deref().map(read)
+    }
+
     /// The entries, in segment order.
     pub fn iter(&self) -> impl Iterator<Item = Arc<SegmentEntry>> {
         self.cells.iter().filter_map(ArcSwapOption::load_full)

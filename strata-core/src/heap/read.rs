@@ -33,13 +33,20 @@ impl Heap {
     /// # Errors
     /// As [`is_live`](Self::is_live).
     pub fn is_unmarked(&self, row: RowId, snapshot: Timestamp) -> Result<bool> {
-        match self.directory.get(row.segment()) {
-            Some(entry) => {
-                entry.marks.load(&self.env)?;
-                Ok(u32::from(row.slot()) < entry.slots() && !entry.marks.is_ended(row.slot(), snapshot))
-            }
-            None => Ok(false),
-        }
+        let is_unmarked = |entry: &SegmentEntry| entry.is_unmarked(row, snapshot, &self.env);
+        self.directory.visit(row.segment(), is_unmarked).unwrap_or(Ok(false))
+    }
+
+    /// A row version, where [`is_unmarked`](Self::is_unmarked).
+    ///
+    /// # Errors
+    /// As [`row`](Self::row), but for a row that is not there.
+    pub fn unmarked_row(&self, row: RowId, snapshot: Timestamp) -> Result<Option<StoredRow>> {
+        let read = |entry: &SegmentEntry| match entry.is_unmarked(row, snapshot, &self.env)? {
+            true => self.row_in(entry, row).map(Some),
+            false => Ok(None),
+        };
+        self.directory.visit(row.segment(), read).unwrap_or(Ok(None))
     }
 
     /// The row's mark as the heap stands now; `None` while the row is live, or is not there yet. Where its segment is
@@ -65,8 +72,16 @@ impl Heap {
     /// # Errors
     /// Those of the block store; `Invalid` where the row does not exist or was reclaimed.
     pub fn row(&self, row: RowId) -> Result<StoredRow> {
-        let gone = || Error::Invalid(format!("row {row} of heap {} is not there", self.id));
-        let entry = self.directory.get(row.segment()).ok_or_else(gone)?;
+        let read = |entry: &SegmentEntry| self.row_in(entry, row);
+        self.directory.visit(row.segment(), read).unwrap_or_else(|| Err(self.gone(row)))
+    }
+
+    fn gone(&self, row: RowId) -> Error {
+        Error::Invalid(format!("row {row} of heap {} is not there", self.id))
+    }
+
+    fn row_in(&self, entry: &SegmentEntry, row: RowId) -> Result<StoredRow> {
+        let gone = || self.gone(row);
         let slot = u32::from(row.slot());
         match &entry.image {
             Image::Hot(hot) => {

@@ -60,9 +60,7 @@ pub struct SegmentStatus {
 
 /// Rows that are read at once.
 const BATCH: usize = 8_192;
-/// Rows stay in memory beside their new image while this part of it is free.
-const SPARE_PART: usize = 4;
-/// So many strips of them at a time.
+/// Rows stay in memory beside their new image, so many strips of them at a time, while memory is to spare.
 const KEPT_AT_ONCE: usize = 64;
 
 impl Heap {
@@ -268,7 +266,7 @@ fn keep_rows(
     let slots: Vec<u32> = super::marks::set_slots(present).map(u32::from).collect();
     let mut strip = StripBuilder::default();
     for (batch, slots) in (0_u32..).zip(slots.chunks(KEPT_AT_ONCE * STRIP_ROWS as usize)) {
-        if env.pool.available() < env.pool.cap() / SPARE_PART {
+        if !env.pool.is_to_spare() {
             return Ok(());
         }
         let pages = pin_pages(env, hot, &Selection::Slots(slots.to_vec()), Access::Scan)?;

@@ -13,7 +13,7 @@ use super::marks::Marks;
 use crate::block::BlockHandle;
 use crate::cache::{PageKey, PageMemo};
 use crate::error::Result;
-use crate::ids::{RowId, SegmentId};
+use crate::ids::{RowId, SegmentId, Timestamp};
 
 /// The form in which a segment's rows stand.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct ColumnImage {
     slots: u32,
     rows: u32,
     env: HeapEnv,
-    opened: PageMemo<Arc<ColumnBlock>>,
+    opened: PageMemo<ColumnBlock>,
 }
 
 impl std::fmt::Debug for ColumnImage {
@@ -72,12 +72,11 @@ impl ColumnImage {
     pub fn open(&self) -> Result<Arc<ColumnBlock>> {
         let key = PageKey { block: self.handle.id(), offset: OPENED };
         let cache = &self.env.cache;
-        let opened = cache.recall(&self.opened, key, || {
+        cache.recall(&self.opened, key, || {
             let block = ColumnBlock::open(Arc::clone(cache), Arc::clone(&self.handle))?;
             let bytes = block.bytes_in_memory();
             Ok((block, bytes))
-        })?;
-        Ok(Arc::clone(&opened))
+        })
     }
 
     pub(super) fn handle(&self) -> &Arc<BlockHandle> {
@@ -118,6 +117,15 @@ impl SegmentEntry {
         } else {
             0
         }
+    }
+
+    /// Whether a snapshot that sees the row's insertion sees it still.
+    ///
+    /// # Errors
+    /// Those of the block store where the marks must be read.
+    pub(super) fn is_unmarked(&self, row: RowId, snapshot: Timestamp, env: &HeapEnv) -> Result<bool> {
+        self.marks.load(env)?;
+        Ok(u32::from(row.slot()) < self.slots() && !self.marks.is_ended(row.slot(), snapshot))
     }
 
     /// Lets go of the image's blocks: the durable manifest names none of them any more.

@@ -21,6 +21,9 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 
+/// Memory is to spare while this part of it is free.
+const SPARE_PART: usize = 4;
+
 /// Gives memory back when others need it.
 pub trait Reclaimer: Send + Sync {
     /// Frees about `bytes` by dropping reservations, and returns how many bytes it freed; 0 ends the asking.
@@ -100,6 +103,11 @@ impl MemoryPool {
     /// Bytes free now. What a cache would give up counts as used.
     pub fn available(&self) -> usize {
         self.cap().saturating_sub(self.used())
+    }
+
+    /// Whether a quarter is free, so that it does no harm to keep what only saves time.
+    pub fn is_to_spare(&self) -> bool {
+        self.available() >= self.cap() / SPARE_PART
     }
 
     /// Adds a reclaimer. They are asked in the order of registration; dead ones drop out.

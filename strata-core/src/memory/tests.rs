@@ -69,6 +69,15 @@ fn reserve_asks_reclaimers_until_it_fits_and_try_reserve_does_not() {
 }
 
 #[test]
+fn a_quarter_is_to_spare() {
+    let pool = MemoryPool::new(1_000);
+    let mut held = pool.try_reserve("x", 750).expect("is free");
+    assert!(pool.is_to_spare());
+    assert!(held.try_grow(1));
+    assert!(!pool.is_to_spare());
+}
+
+#[test]
 fn threads_never_exceed_the_cap() {
     let pool = MemoryPool::new(1_000);
     std::thread::scope(|scope| {

@@ -154,11 +154,11 @@ impl Transaction {
     /// As [`insert`](Self::insert), and `Invalid` for columns that do not fit.
     pub async fn insert_batch(&self, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
         let live: Vec<_> = table.schema.live().collect();
+        check_count(batch, live.len())?;
         let readers = live.iter().zip(batch.columns());
         let readers: Vec<ColumnReader<'_>> = readers
             .map(|(column, array)| ColumnReader::new(array.as_ref(), &column.column_type))
             .collect::<Result<_>>()?;
-        check_count(batch, live.len())?;
         let rows = batch.num_rows();
         let mut values = vec![Datum::Null; table.schema.columns.len()];
         for place in 0..rows {

@@ -318,12 +318,9 @@ impl TableView {
     /// The row that the tree's hint leads to, if it is live and has the key. A hint may be of any row: what is damaged there
     /// is told by who has to read it.
     fn hinted(&self, index: IndexId, key: &[u8], prepare: impl Fn(&StoredRow)) -> Option<(RowId, StoredRow)> {
-        let row = self.view.shared.store.tree.hint(index, key)?;
+        let row = self.view.shared.store.tree.hint(index, key).filter(|row| *row < self.row_end)?;
         let index = self.def.index(index)?;
-        if !self.is_live(row).unwrap_or(false) {
-            return None;
-        }
-        let stored = self.heap.row(row).ok()?;
+        let stored = self.heap.unmarked_row(row, self.view.snapshot.timestamp()).ok()??;
         prepare(&stored);
         row_has_key(&self.def, index, &stored, key).unwrap_or(false).then_some((row, stored))
     }

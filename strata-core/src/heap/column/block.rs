@@ -134,7 +134,7 @@ impl ColumnBlock {
     ///
     /// # Errors
     /// `CorruptBlock`, `UnsupportedFormat`, `Io`.
-    pub fn open(cache: Arc<PageCache>, handle: Arc<BlockHandle>) -> Result<Arc<Self>> {
+    pub fn open(cache: Arc<PageCache>, handle: Arc<BlockHandle>) -> Result<Self> {
         let id = handle.id();
         let corrupt = |base: usize, damage: Damage| corrupt_block(&handle, base as u64, damage);
         let info = cache.store().info(id, BlockKind::ColumnBlock)?;
@@ -163,7 +163,7 @@ impl ColumnBlock {
         });
         let memos = memos.collect();
         let strips = Strips::new(header.rows, header.pages_bytes);
-        Ok(Arc::new(Self { cache, handle, header, directory, pages_start, memos, strips }))
+        Ok(Self { cache, handle, header, directory, pages_start, memos, strips })
     }
 
     /// The block's place in the store.

@@ -37,7 +37,7 @@ pub(crate) fn column_block(data: &[u8]) {
     }
 }
 
-fn open(payload: &[u8]) -> Result<Arc<ColumnBlock>> {
+fn open(payload: &[u8]) -> Result<ColumnBlock> {
     let store = Arc::new(MemBlockStore::new());
     let id = store.write(BlockKind::ColumnBlock, FORMAT, payload)?;
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());

@@ -12,6 +12,7 @@
 //!
 //! A strip has the block's own columns, whatever schema its readers have: those may be of an ALTER that is rolled back.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -41,8 +42,6 @@ pub(super) const LOOKUPS: u8 = 4;
 const MADE: u8 = u8::MAX;
 
 const CONSUMER: &str = "places of strips";
-/// A block remembers where its strips are if this part of the memory is free when it gets the first.
-const SPARE_PART: usize = 4;
 
 /// What a block knows of its strips.
 pub(super) struct Strips {
@@ -55,7 +54,7 @@ pub(super) struct Strips {
 }
 
 struct Memos {
-    of_strips: Box<[PageMemo<Strip>]>,
+    of_strips: Box<[PageMemo<StripBytes>]>,
     _memory: Reservation,
 }
 
@@ -78,12 +77,22 @@ impl Strips {
         size_of_val(&*self.lookups)
     }
 
-    /// For a strip that is being made.
+    /// Where a strip is remembered, if its block remembers any.
+    fn memo(&self, number: u32) -> Option<&PageMemo<StripBytes>> {
+        self.memos.get()?.of_strips.get(number as usize)
+    }
+
+    /// Whether a strip tells these memos when it goes. One of an earlier opening of the block does not.
+    fn are_told_by(&self, strip: &Strip) -> bool {
+        self.memos.get().is_some_and(|memos| strip.memos.as_ptr() == Arc::as_ptr(memos))
+    }
+
+    /// For a strip that is being made. A block remembers where its strips are if memory is to spare when it gets the first.
     fn memos(&self, pool: &MemoryPool) -> Weak<Memos> {
         if self.memos.get().is_none()
-            && pool.available() >= pool.cap() / SPARE_PART
+            && pool.is_to_spare()
             && let Some(memory) =
-                pool.try_reserve(CONSUMER, self.lookups.len() * size_of::<PageMemo<Strip>>())
+                pool.try_reserve(CONSUMER, self.lookups.len() * size_of::<PageMemo<StripBytes>>())
         {
             let of_strips = self.lookups.iter().map(|_| PageMemo::default()).collect();
             // Where another thread was first, its memos stay.
@@ -100,46 +109,53 @@ impl Strips {
     }
 }
 
-/// Rows in the row codec, end to end.
+/// Where each row ends after [`ENDS_BYTES`], two bytes each, then rows in the row codec; no rows where they are too wide. They
+/// stand together, beside the count of references, so that a lookup waits for one place in memory rather than three.
+type StripBytes = [u8];
+
+const END_BYTES: usize = size_of::<u16>();
+const ENDS_BYTES: usize = STRIP_ROWS as usize * END_BYTES;
+
+/// A strip in the cache. Lookups that have found its bytes hold them a moment longer than it is charged, if it is evicted meanwhile.
 #[derive(Debug)]
 pub(super) struct Strip {
-    /// None where the rows are too wide.
-    bytes: Box<[u8]>,
-    /// Where each row ends: beside the count of references, so that a lookup waits for one line of memory less.
-    ends: [u16; STRIP_ROWS as usize],
+    bytes: Arc<StripBytes>,
     /// Those that may remember it.
     memos: Weak<Memos>,
     number: u32,
 }
 
 impl Drop for Strip {
-    /// It was evicted: what remembers it lets go of its frame.
+    /// It was evicted: what remembers it lets go of its bytes.
     fn drop(&mut self) {
         let memos = self.memos.upgrade();
         if let Some(memo) = memos.as_ref().and_then(|memos| memos.of_strips.get(self.number as usize)) {
-            memo.tidy();
+            memo.forget(&self.bytes);
         }
     }
 }
 
 impl Strip {
-    fn row(&self, index: usize) -> Option<&[u8]> {
-        let end = usize::from(*self.ends.get(index)?);
-        let start = index.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
-        self.bytes.get(usize::from(start)..end).filter(|row| !row.is_empty())
-    }
-
     fn size_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.len()
     }
 }
 
+/// Where a row is in a strip; `None` where it is not.
+fn place_of(bytes: &StripBytes, index: usize) -> Option<Range<usize>> {
+    let ends = bytes.get(..ENDS_BYTES)?.as_chunks::<END_BYTES>().0;
+    let end = |index: usize| ends.get(index).map(|end| ENDS_BYTES + usize::from(u16::from_le_bytes(*end)));
+    let start = index.checked_sub(1).map_or(Some(ENDS_BYTES), end)?;
+    let place = start..end(index)?;
+    (!place.is_empty() && place.end <= bytes.len()).then_some(place)
+}
+
 /// A strip on its way.
 #[derive(Default)]
 pub(in crate::heap) struct StripBuilder {
+    /// The rows.
     bytes: Vec<u8>,
-    ends: [u16; STRIP_ROWS as usize],
-    rows: usize,
+    ends: Vec<u8>,
     is_wide: bool,
 }
 
@@ -150,35 +166,39 @@ impl StripBuilder {
             return Ok(());
         }
         write(&mut self.bytes)?;
-        self.is_wide = self.bytes.len() > STRIP_BYTES_MAX;
-        if let (Some(end), Ok(bytes)) = (self.ends.get_mut(self.rows), u16::try_from(self.bytes.len())) {
-            *end = bytes;
+        match u16::try_from(self.bytes.len()) {
+            Ok(end) if usize::from(end) <= STRIP_BYTES_MAX => self.ends.extend(end.to_le_bytes()),
+            _ => self.is_wide = true,
         }
-        self.rows += 1;
         Ok(())
     }
 
     /// Whether it has no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.ends.is_empty() && !self.is_wide
     }
 
     fn finish(&self, memos: Weak<Memos>, number: u32) -> Strip {
-        let bytes = if self.is_wide { Box::default() } else { self.bytes.as_slice().into() };
-        Strip { bytes, ends: self.ends, memos, number }
+        let (ends, rows) = if self.is_wide { Default::default() } else { (&*self.ends, &*self.bytes) };
+        let mut bytes = Vec::with_capacity(ENDS_BYTES + rows.len());
+        bytes.extend_from_slice(ends);
+        bytes.resize(ENDS_BYTES, 0);
+        bytes.extend_from_slice(rows);
+        Strip { bytes: bytes.into(), memos, number }
     }
 
     /// Forgets the rows.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        (self.ends, self.rows, self.is_wide) = (Default::default(), 0, false);
+        self.ends.clear();
+        self.is_wide = false;
     }
 }
 
 /// A row in a strip.
 pub(in crate::heap) struct StripRow {
-    strip: Arc<Strip>,
-    index: usize,
+    strip: Arc<StripBytes>,
+    place: Range<usize>,
 }
 
 impl StripRow {
@@ -201,7 +221,7 @@ impl StripRow {
     }
 
     fn view<'a>(&'a self, block: &'a ColumnBlock) -> Result<RowView<'a>> {
-        RowView::new(self.strip.row(self.index).unwrap_or_default(), block.strip_schema())
+        RowView::new(self.strip.get(self.place.clone()).unwrap_or_default(), block.strip_schema())
     }
 }
 
@@ -223,9 +243,9 @@ impl ColumnBlock {
         if !self.contains(slot) {
             return None;
         }
-        let (strip, index) = (self.strip(position / STRIP_ROWS)?, (position % STRIP_ROWS) as usize);
-        strip.row(index)?;
-        Some(StripRow { strip, index })
+        let strip = self.strip(position / STRIP_ROWS)?;
+        let place = place_of(&strip, (position % STRIP_ROWS) as usize)?;
+        Some(StripRow { strip, place })
     }
 
     /// Whether lookups that come again may find rows in strips.
@@ -243,10 +263,9 @@ impl ColumnBlock {
     }
 
     /// A strip, if there is one or it is time to make it. Counts only steer, so races between lookups do no harm.
-    fn strip(&self, number: u32) -> Option<Arc<Strip>> {
+    fn strip(&self, number: u32) -> Option<Arc<StripBytes>> {
         let strips = self.strips();
-        let memos = strips.memos.get();
-        let memo = memos.and_then(|memos| memos.of_strips.get(number as usize));
+        let memo = strips.memo(number);
         if let Some(strip) = memo.and_then(|memo| self.cache().remembered(memo)) {
             return Some(strip);
         }
@@ -257,13 +276,13 @@ impl ColumnBlock {
                     lookups.store(1, Ordering::Relaxed);
                     return None;
                 };
-                // One of an earlier opening of the block could not tell that it is gone.
-                if let (Some(memo), Some(memos)) = (memo, memos)
-                    && strip.memos.as_ptr() == Arc::as_ptr(memos)
+                if let Some(memo) = memo
+                    && strips.are_told_by(&strip)
                 {
-                    self.cache().remember(memo, &strip);
+                    // The strip is held meanwhile: it is told when it goes.
+                    self.cache().remember(memo, &strip.bytes);
                 }
-                Some(strip)
+                Some(Arc::clone(&strip.bytes))
             }
             count if count < LOOKUPS => {
                 lookups.store(count + 1, Ordering::Relaxed);
@@ -273,11 +292,10 @@ impl ColumnBlock {
                 lookups.store(MADE, Ordering::Relaxed);
                 // Whatever damage there is, the columns tell who reads them.
                 let strip = self.load_strip(number, Access::Point, |memos| self.build_strip(number, memos));
-                if let Some(memo) = strips.memos.get().and_then(|memos| memos.of_strips.get(number as usize))
-                {
+                if let Some(memo) = strips.memo(number) {
                     self.cache().note_entry(memo);
                 }
-                strip.ok()
+                strip.ok().map(|strip| Arc::clone(&strip.bytes))
             }
         }
     }

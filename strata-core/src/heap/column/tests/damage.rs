@@ -206,7 +206,7 @@ fn bytes_that_claim_to_be_text_must_be_utf8() {
 }
 
 /// Makes the only column of a block of bytes one of text, and takes its bounds away.
-fn without_bounds(payload: &[u8]) -> Option<Arc<ColumnBlock>> {
+fn without_bounds(payload: &[u8]) -> Option<ColumnBlock> {
     let directory_bytes = u32::from_le_bytes(payload[44..48].try_into().ok()?) as usize;
     let mut directory = payload[64..64 + directory_bytes].to_vec();
     directory[4] = 8;

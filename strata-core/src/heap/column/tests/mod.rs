@@ -59,7 +59,7 @@ pub(super) fn array(column_type: &ColumnType, values: &[Datum]) -> ArrayRef {
     builder.finish()
 }
 
-pub(super) fn open(payload: &[u8]) -> Result<Arc<ColumnBlock>> {
+pub(super) fn open(payload: &[u8]) -> Result<ColumnBlock> {
     let store = Arc::new(MemBlockStore::new());
     let id = store.write(BlockKind::ColumnBlock, FORMAT, payload)?;
     let cache = PageCache::new(store, MemoryPool::new(256 << 20), CacheOptions::default());
@@ -68,7 +68,7 @@ pub(super) fn open(payload: &[u8]) -> Result<Arc<ColumnBlock>> {
 }
 
 /// Encodes one column of dense rows and opens the block.
-pub(super) fn block_of(column_type: &ColumnType, values: &[Datum], page_bytes: usize) -> Arc<ColumnBlock> {
+pub(super) fn block_of(column_type: &ColumnType, values: &[Datum], page_bytes: usize) -> ColumnBlock {
     let slots = u32::try_from(values.len()).expect("a segment");
     let columns = [(ColumnId::new(0), column_type.clone(), array(column_type, values))];
     let options = EncodeOptions { page_bytes, ..EncodeOptions::default() };

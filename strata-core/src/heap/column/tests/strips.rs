@@ -1,6 +1,6 @@
 //! Rows in strips are the rows that the columns have.
 
-use super::super::strips::{LOOKUPS, Strip};
+use super::super::strips::LOOKUPS;
 use super::generate::{PROFILES, Profile, types, values};
 use super::*;
 use crate::cache::{PageKey, PageMemo};
@@ -8,7 +8,7 @@ use crate::ids::SchemaVersion;
 use crate::row::Schema;
 
 /// A sparse block of a few columns of all kinds, the slots that it has, and their types.
-fn sparse(seed: u64) -> (Arc<ColumnBlock>, Vec<u32>, Vec<ColumnType>) {
+fn sparse(seed: u64) -> (ColumnBlock, Vec<u32>, Vec<ColumnType>) {
     let mut random = Random::new(seed);
     let slots = 1 + random.below(500) as u32;
     let present: Vec<u32> = (0..slots).filter(|slot| *slot == 0 || random.below(4) > 0).collect();
@@ -98,7 +98,7 @@ fn damage_in_one_column_leaves_the_others_to_read() {
 }
 
 /// A block of a hundred numbers and its cache.
-fn cached() -> (Arc<PageCache>, Arc<ColumnBlock>) {
+fn cached() -> (Arc<PageCache>, ColumnBlock) {
     let values = values(&ColumnType::Int64, Profile::Random, 100, 0, 1);
     let array = [(ColumnId::new(0), ColumnType::Int64, array(&ColumnType::Int64, &values))];
     let payload = encode_block(&array, None, 100, &EncodeOptions::default()).expect("encodes");
@@ -163,7 +163,7 @@ fn a_block_remembers_strips_while_memory_is_to_spare() {
         assert_eq!(block.strips().remembered(), expected, "with {free} bytes");
         let used = cache.pool().used();
         drop(block);
-        let places = 4 * size_of::<PageMemo<Strip>>();
+        let places = 4 * size_of::<PageMemo<[u8]>>();
         assert_eq!(used - cache.pool().used(), if expected > 0 { places } else { 0 });
         drop(taken);
     }
