@@ -6,7 +6,6 @@
 //!
 //! The registry's lock is a leaf: nothing else is taken while it is held.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -23,20 +22,24 @@ pub struct SnapshotRegistry {
 #[derive(Debug)]
 struct Registered {
     published: Timestamp,
-    live: BTreeMap<Timestamp, usize>,
+    /// What is read at, ascending, and by how many: a list, since each new one is the last, and most are few.
+    live: Vec<(Timestamp, usize)>,
 }
 
 impl SnapshotRegistry {
     /// A registry that shows what was committed up to `published`.
     pub fn new(published: Timestamp) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::new(Registered { published, live: BTreeMap::new() }) })
+        Arc::new(Self { inner: Mutex::new(Registered { published, live: Vec::new() }) })
     }
 
     /// A snapshot of all that is published.
     pub fn take(self: &Arc<Self>) -> Snapshot {
         let mut inner = self.inner.lock();
         let timestamp = inner.published;
-        *inner.live.entry(timestamp).or_insert(0) += 1;
+        match inner.live.last_mut() {
+            Some((last, count)) if *last == timestamp => *count += 1,
+            _ => inner.live.push((timestamp, 1)),
+        }
         Snapshot { registration: Arc::new(Registration { registry: self.clone(), timestamp }) }
     }
 
@@ -60,7 +63,7 @@ impl SnapshotRegistry {
     /// What is published and which snapshots are live, at one instant.
     pub fn horizon(&self) -> Horizon {
         let inner = self.inner.lock();
-        Horizon { published: inner.published, live: inner.live.keys().copied().collect() }
+        Horizon { published: inner.published, live: inner.live.iter().map(|(timestamp, _)| *timestamp).collect() }
     }
 }
 
@@ -73,11 +76,13 @@ struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
-        if let Some(count) = inner.live.get_mut(&self.timestamp) {
-            *count -= 1;
-            if *count == 0 {
-                inner.live.remove(&self.timestamp);
-            }
+        let Ok(place) = inner.live.binary_search_by_key(&self.timestamp, |(timestamp, _)| *timestamp) else {
+            debug_assert!(false, "{} is not registered", self.timestamp);
+            return;
+        };
+        inner.live[place].1 -= 1;
+        if inner.live[place].1 == 0 {
+            inner.live.remove(place);
         }
     }
 }
@@ -110,7 +115,13 @@ mod tests {
         assert_eq!((first.timestamp().get(), second.timestamp().get()), (4, 9));
         drop(first);
         assert_eq!(registry.horizon().live, vec![Timestamp::new(4), Timestamp::new(9)]);
+        let third = registry.take();
+        drop(second);
+        assert_eq!(registry.horizon().live, vec![Timestamp::new(4), Timestamp::new(9)]);
         drop(clone);
         assert_eq!(registry.horizon().live, vec![Timestamp::new(9)]);
+        drop(third);
+        assert_eq!(registry.live_count(), 0);
+        assert_eq!(registry.take().timestamp().get(), 9);
     }
 }
