@@ -92,8 +92,9 @@ impl PageCache {
         }
     }
 
-    /// The memo's page has just entered.
+    /// The memo's page has just entered: what was remembered is gone, or will be once its last reader lets go.
     pub fn note_entry<T: ?Sized>(&self, memo: &PageMemo<T>) {
+        *memo.page.write() = None;
         memo.told.store(self.moment().now, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,8 @@
 //! **Clean pages** are objects keyed by block and offset, whatever type their owner parses them into. A page is
 //! pinned while somebody outside holds its `Arc`; it is never evicted then. Bytes are charged to the pool; what does
 //! not fit, even after evicting, is handed out without being kept. Owners that read a page again and again keep a
-//! [`PageMemo`] of it; who comes by one while the page is being evicted holds it a moment longer than it is charged.
+//! [`PageMemo`] of it; who comes by one while the page is being evicted holds it longer than it is charged. So do readers of
+//! pages that share what they hold (strips): these are not pinned.
 //!
 //! **Dirty pages** are charged by their own reservations. They are evicted in the same order, after
 //! [`DirtyPage::write_back`].

@@ -6,7 +6,8 @@
 //! has the key, it is the one; else the tree is asked. Nothing has to be invalidated, and keys of any length have hints.
 //!
 //! A bucket is a line of memory. What a lookup has found takes the place of another; what was read beside it, or is flushed, only
-//! fills what is empty. The table is a fixed part of the memory pool, taken with the first hint that comes when so much is free.
+//! fills what is empty. The table is a fixed part of the memory pool, taken with the first lookup's hint that comes when so much is
+//! free; others wait until memory is to spare.
 //!
 //! **Concurrency.** No locks: an entry is one atomic word, which depends on no other. Of two that are written at once one may be
 //! lost, or a key may have two, of which the one that stands first counts.
@@ -14,6 +15,8 @@
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::ids::RowId;
 use crate::memory::{MemoryPool, Reservation};
@@ -37,24 +40,31 @@ pub(crate) struct Hints {
     /// The same in each process: what a run does depends on nothing else.
     hasher: foldhash::fast::FixedState,
     table: OnceLock<Table>,
+    /// Held by who makes the table: it is too large to be made twice.
+    making: Mutex<()>,
+    turn: Turn,
 }
+
+/// Which entry of a full bucket is given up next: on a line of its own, since it changes under those who read the others.
+#[derive(Default)]
+#[repr(align(64))]
+struct Turn(AtomicUsize);
 
 struct Table {
     /// Buckets end to end, after what lies before the first whole line; zeros are empty entries.
     words: Box<[AtomicU64]>,
     first: usize,
     buckets: usize,
-    /// Which entry of a full bucket is given up next.
-    turn: AtomicUsize,
     _reservation: Reservation,
 }
 
 impl Hints {
     pub fn new(pool: MemoryPool) -> Self {
-        Self { pool, hasher: foldhash::fast::FixedState::default(), table: OnceLock::new() }
+        let hasher = foldhash::fast::FixedState::default();
+        Self { pool, hasher, table: OnceLock::new(), making: Mutex::new(()), turn: Turn::default() }
     }
 
-    /// The largest row that was told for a prefix, or for another one with the same tag.
+    /// The largest row that was told for a prefix, or for another one with the same tag; seldom an older one, or none.
     pub fn get(&self, prefix: &[u8]) -> Option<RowId> {
         let (bucket, tag) = self.table.get()?.place(self.hasher.hash_one(prefix))?;
         let mut entries = bucket.iter().map(|entry| entry.load(Ordering::Relaxed));
@@ -75,7 +85,7 @@ impl Hints {
         if row.get() >> (u64::BITS - TAG_BITS) != 0 {
             return;
         }
-        let Some(table) = self.table_to_fill() else { return };
+        let Some(table) = self.table_to_fill(displaces) else { return };
         let Some((bucket, tag)) = table.place(self.hasher.hash_one(prefix)) else { return };
         let new = row.get() << TAG_BITS | tag;
         let mut empty = None;
@@ -93,17 +103,24 @@ impl Hints {
             }
         }
         if let Some(empty) = empty {
-            // Where another thread is first, its hint is as good.
+            // Where another thread is first, this hint is lost; most likely theirs is of the same key.
             let _ = empty.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
         } else if displaces {
-            let turn = table.turn.fetch_add(1, Ordering::Relaxed);
+            let turn = self.turn.0.fetch_add(1, Ordering::Relaxed);
             bucket[turn % WAYS].store(new, Ordering::Relaxed);
         }
     }
 
-    fn table_to_fill(&self) -> Option<&Table> {
+    /// The table; if there is none yet, one is made for a lookup, or while memory is to spare.
+    fn table_to_fill(&self, is_lookup: bool) -> Option<&Table> {
+        if let Some(table) = self.table.get() {
+            return Some(table);
+        }
+        if self.pool.available() < Table::bytes(&self.pool) || !(is_lookup || self.pool.is_to_spare()) {
+            return None;
+        }
+        let _making = self.making.try_lock()?;
         if self.table.get().is_none() {
-            // Where another thread is first, its table stays.
             let _ = self.table.set(Table::new(&self.pool)?);
         }
         self.table.get()
@@ -118,15 +135,20 @@ impl Hints {
 }
 
 impl Table {
-    fn new(pool: &MemoryPool) -> Option<Self> {
+    /// What it takes of a pool.
+    fn bytes(pool: &MemoryPool) -> usize {
         let lines = (pool.cap() / POOL_PART).min(BYTES_MAX) / LINE_BYTES;
-        // One goes, so that the first bucket can begin where a line does.
-        let buckets = lines.saturating_sub(1).max(BUCKETS_MIN);
-        let words = (buckets + 1) * WAYS;
-        let reservation = pool.try_reserve(CONSUMER, words * size_of::<u64>())?;
-        let words: Box<[AtomicU64]> = bytemuck::zeroed_slice_box(words);
+        lines.max(BUCKETS_MIN + 1) * LINE_BYTES
+    }
+
+    /// `None` where there is not so much memory.
+    fn new(pool: &MemoryPool) -> Option<Self> {
+        let bytes = Self::bytes(pool);
+        let reservation = pool.try_reserve(CONSUMER, bytes)?;
+        let words: Box<[AtomicU64]> = bytemuck::try_zeroed_slice_box(bytes / size_of::<u64>()).ok()?;
         let first = words.as_ptr().align_offset(LINE_BYTES).min(WAYS);
-        Some(Self { words, first, buckets, turn: AtomicUsize::new(0), _reservation: reservation })
+        // A line goes, so that the first bucket can begin where one does.
+        Some(Self { words, first, buckets: bytes / LINE_BYTES - 1, _reservation: reservation })
     }
 
     /// The bucket of a hash, and what tells it from others of the bucket: not zero. The one comes from the upper half of the hash, the
@@ -215,8 +237,16 @@ mod tests {
         hints.found(&prefix(1), RowId::new(1));
         assert_eq!(hints.get(&prefix(1)), None);
         drop(all);
+        let most = pool.try_reserve("test", 7 << 17).expect("is free");
+        hints.beside(&prefix(1), RowId::new(1));
+        assert_eq!(hints.get(&prefix(1)), None, "nobody has looked for it, and others need the memory");
         hints.found(&prefix(1), RowId::new(1));
         assert_eq!(hints.get(&prefix(1)), Some(RowId::new(1)));
+        drop(most);
+
+        let hints = Hints::new(pool.clone());
+        hints.beside(&prefix(1), RowId::new(1));
+        assert_eq!(hints.get(&prefix(1)), Some(RowId::new(1)), "memory is to spare");
     }
 
     /// Memory that is no power of two is used whole, and keys are spread over all of it.
@@ -252,7 +282,6 @@ mod tests {
         let newest =
             |key: &u64| hints.get(&prefix(*key)) == Some(RowId::new(key + keys * (50 * threads - 1)));
         let known = (0..keys).filter(newest).count() as u64;
-        // A key that two threads told first at once may stand twice: the first place has its newest row all the same.
         assert_eq!(known, keys);
     }
 }

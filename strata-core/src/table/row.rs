@@ -7,7 +7,7 @@ use crate::heap::StoredRow;
 use crate::ids::ColumnId;
 use crate::row::{Datum, RowView, Schema};
 
-/// A row of the heap, or of a write set.
+/// A row of the heap, or of a write set. Holds where it stands in memory, uncharged if the cache lets go of that: not to be kept.
 pub enum TableRow {
     /// Written by the transaction itself.
     Own(Arc<[u8]>),

@@ -63,7 +63,10 @@ impl SnapshotRegistry {
     /// What is published and which snapshots are live, at one instant.
     pub fn horizon(&self) -> Horizon {
         let inner = self.inner.lock();
-        Horizon { published: inner.published, live: inner.live.iter().map(|(timestamp, _)| *timestamp).collect() }
+        Horizon {
+            published: inner.published,
+            live: inner.live.iter().map(|(timestamp, _)| *timestamp).collect(),
+        }
     }
 }
 

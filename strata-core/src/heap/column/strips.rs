@@ -116,7 +116,7 @@ type StripBytes = [u8];
 const END_BYTES: usize = size_of::<u16>();
 const ENDS_BYTES: usize = STRIP_ROWS as usize * END_BYTES;
 
-/// A strip in the cache. Lookups that have found its bytes hold them a moment longer than it is charged, if it is evicted meanwhile.
+/// A strip in the cache. It is evicted and no longer charged while who has found a row in it may still hold its bytes.
 #[derive(Debug)]
 pub(super) struct Strip {
     bytes: Arc<StripBytes>,
