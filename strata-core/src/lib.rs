@@ -21,6 +21,7 @@ pub mod lsm;
 pub mod maintenance;
 pub mod manifest;
 pub mod memory;
+mod prefetch;
 pub mod row;
 mod sizes;
 pub mod table;

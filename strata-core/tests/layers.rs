@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. `check`, `database` and `fuzzing` are facades over all of them.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "ids",
     "error",
     "codec",
+    "prefetch",
     "vfs",
     "memory",
     "block",

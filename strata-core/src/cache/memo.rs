@@ -73,12 +73,27 @@ impl PageCache {
     /// The page that was remembered, if it is still there, and the policy has heard of its use not long ago. To be used, this
     /// counts as a hit.
     pub fn remembered<T: ?Sized>(&self, memo: &PageMemo<T>) -> Option<Arc<T>> {
+        self.remembered_with(memo, |_| ())
+    }
+
+    /// As [`remembered`](Self::remembered), and tells beforehand where the page stands, if it does, for who
+    /// prefetches a part of it.
+    pub fn remembered_with<T: ?Sized>(
+        &self,
+        memo: &PageMemo<T>,
+        stands_at: impl FnOnce(*const T),
+    ) -> Option<Arc<T>> {
         let moment = self.moment();
         let since = moment.now.saturating_sub(memo.told.load(Ordering::Relaxed));
         if since > moment.resident / TOLD_PART {
             return None;
         }
-        let page = memo.page.read().as_ref()?.upgrade()?;
+        let page = {
+            let page = memo.page.read();
+            let page = page.as_ref()?;
+            stands_at(page.as_ptr());
+            page.upgrade()?
+        };
         self.recalled.add();
         Some(page)
     }

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::ids::RowId;
 use crate::memory::{MemoryPool, Reservation};
+use crate::prefetch::LINE_BYTES;
 
 const CONSUMER: &str = "key hints";
 /// The part of the pool that hints take.
@@ -28,8 +29,8 @@ const BYTES_MAX: usize = 1 << 31;
 const BUCKETS_MIN: usize = 64;
 /// Entries of a bucket.
 const WAYS: usize = 8;
-/// Bytes of a bucket, and of a line of memory.
-const LINE_BYTES: usize = WAYS * size_of::<u64>();
+/// A bucket is as long as a line of memory.
+const _: () = assert!(WAYS * size_of::<u64>() == LINE_BYTES);
 /// Bits of the tag; the others are the row's. Rows beyond 2^40 have no hints.
 const TAG_BITS: u32 = 24;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;

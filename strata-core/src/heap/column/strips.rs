@@ -25,6 +25,7 @@ use crate::cache::{Access, PageMemo};
 use crate::error::Result;
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::memory::{MemoryPool, Reservation};
+use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row::{
     Column, ColumnReader, Datum, DatumRef, RowView, Schema, SqlType, arrow_type, encode_row_with,
 };
@@ -243,7 +244,7 @@ impl ColumnBlock {
         if !self.contains(slot) {
             return None;
         }
-        let strip = self.strip(position / STRIP_ROWS)?;
+        let strip = self.strip(position / STRIP_ROWS, position % STRIP_ROWS)?;
         let place = place_of(&strip, (position % STRIP_ROWS) as usize)?;
         Some(StripRow { strip, place })
     }
@@ -262,11 +263,19 @@ impl ColumnBlock {
         }
     }
 
-    /// A strip, if there is one or it is time to make it. Counts only steer, so races between lookups do no harm.
-    fn strip(&self, number: u32) -> Option<Arc<StripBytes>> {
+    /// A strip in which a row is looked for, if there is one or it is time to make it. Counts only steer, so races between
+    /// lookups do no harm.
+    fn strip(&self, number: u32, index: u32) -> Option<Arc<StripBytes>> {
         let strips = self.strips();
         let memo = strips.memo(number);
-        if let Some(strip) = memo.and_then(|memo| self.cache().remembered(memo)) {
+        // Where the row is if all are of one length: it comes while the count of references is waited for.
+        let ask_for_row = |bytes: *const StripBytes| {
+            let row_bytes = bytes.len().saturating_sub(ENDS_BYTES) / STRIP_ROWS as usize;
+            let row = bytes.cast::<u8>().wrapping_add(ENDS_BYTES + index as usize * row_bytes);
+            prefetch(row);
+            prefetch(row.wrapping_add(LINE_BYTES));
+        };
+        if let Some(strip) = memo.and_then(|memo| self.cache().remembered_with(memo, ask_for_row)) {
             return Some(strip);
         }
         let lookups = strips.lookups.get(number as usize)?;
