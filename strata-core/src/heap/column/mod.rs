@@ -51,6 +51,7 @@ mod runs;
 mod scalar;
 mod statistics;
 mod strings;
+mod strip_columns;
 mod strips;
 mod symbols;
 mod types;

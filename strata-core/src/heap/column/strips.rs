@@ -21,14 +21,13 @@ use arrow_array::{ArrayRef, new_null_array};
 use super::arrays::Reader;
 use super::block::ColumnBlock;
 use super::position::Positions;
+use super::strip_columns::StripColumns;
 use crate::cache::{Access, PageMemo};
 use crate::error::Result;
-use crate::ids::{ColumnId, SchemaVersion};
+use crate::ids::ColumnId;
 use crate::memory::{MemoryPool, Reservation};
 use crate::prefetch::{LINE_BYTES, prefetch};
-use crate::row::{
-    Column, ColumnReader, Datum, DatumRef, RowView, Schema, SqlType, arrow_type, encode_row_with,
-};
+use crate::row::{Column, ColumnReader, Datum, DatumRef, RowView, Schema, arrow_type, encode_row_with};
 
 /// Rows of a strip.
 pub(in crate::heap) const STRIP_ROWS: u32 = 32;
@@ -50,8 +49,8 @@ pub(super) struct Strips {
     lookups: Box<[AtomicU8]>,
     /// Where each was last found; from when the first was made while memory was to spare.
     memos: OnceLock<Arc<Memos>>,
-    /// The block's columns, numbered by their place in the directory.
-    schema: OnceLock<Schema>,
+    /// The block's columns.
+    columns: OnceLock<Arc<StripColumns>>,
 }
 
 struct Memos {
@@ -65,7 +64,7 @@ impl Strips {
         let is_wide = u64::from(pages_bytes) > u64::from(rows) * ROW_BYTES_MAX;
         let strips = if is_wide { 0 } else { rows.div_ceil(STRIP_ROWS) };
         let lookups = (0..strips).map(|_| AtomicU8::new(0)).collect();
-        Self { lookups, memos: OnceLock::new(), schema: OnceLock::new() }
+        Self { lookups, memos: OnceLock::new(), columns: OnceLock::new() }
     }
 
     /// Whether its rows are too wide for any.
@@ -222,13 +221,16 @@ impl StripRow {
     }
 
     fn view<'a>(&'a self, block: &'a ColumnBlock) -> Result<RowView<'a>> {
-        RowView::new(self.strip.get(self.place.clone()).unwrap_or_default(), block.strip_schema())
+        RowView::new(self.strip.get(self.place.clone()).unwrap_or_default(), block.strip_columns().schema())
     }
 }
 
 fn datum(block: &ColumnBlock, row: &RowView<'_>, column: &Column) -> Result<Datum> {
     if column.dropped {
         return Ok(Datum::Null);
+    }
+    if let Some(place) = block.strip_columns().place_of(column) {
+        return row.datum(place);
     }
     match block.place_in(column)? {
         Some(place) => row.datum(ColumnId::new(place as u32)),
@@ -348,25 +350,15 @@ impl ColumnBlock {
             // It asks for one column after the other.
             let mut values = values.drain(..);
             strip.push(|bytes| {
-                encode_row_with(self.strip_schema(), bytes, |_| values.next().unwrap_or(DatumRef::Null))
+                encode_row_with(self.strip_columns().schema(), bytes, |_| {
+                    values.next().unwrap_or(DatumRef::Null)
+                })
             })?;
         }
         Ok(strip.finish(memos, number))
     }
 
-    fn strip_schema(&self) -> &Schema {
-        self.strips().schema.get_or_init(|| {
-            let columns = self.columns().iter().enumerate().map(|(place, meta)| Column {
-                id: ColumnId::new(place as u32),
-                name: String::new(),
-                column_type: meta.column_type.clone(),
-                sql_type: SqlType::default(),
-                nullable: true,
-                default: None,
-                missing: Datum::Null,
-                dropped: false,
-            });
-            Schema::new(SchemaVersion::default(), columns.collect())
-        })
+    fn strip_columns(&self) -> &StripColumns {
+        self.strips().columns.get_or_init(|| StripColumns::of(self.columns()))
     }
 }

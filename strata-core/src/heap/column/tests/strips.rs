@@ -61,6 +61,40 @@ fn rows_in_strips_are_those_of_the_columns() {
     assert!(seen > 100_000, "{seen} values in strips");
 }
 
+/// Blocks share what they know of their columns, and only where these are the same.
+#[test]
+fn blocks_of_other_columns_are_read_by_their_own() {
+    let text = |id: u32| (ColumnId::new(id), ColumnType::Text);
+    let number = |id: u32| (ColumnId::new(id), ColumnType::Int64);
+    let tables =
+        [vec![number(0), text(1)], vec![text(0), number(1)], vec![number(0), text(2)], vec![number(0)]];
+    // All are open at once, and each of them twice.
+    let blocks: Vec<_> = (0..2 * tables.len())
+        .map(|turn| {
+            let columns = &tables[turn % tables.len()];
+            let of = |(id, kind): &(ColumnId, ColumnType)| {
+                let seed = turn as u64 * 10 + u64::from(id.get());
+                (*id, kind.clone(), values(kind, Profile::Random, 40, 0, seed))
+            };
+            let data: Vec<_> = columns.iter().map(of).collect();
+            let arrays: Vec<_> =
+                data.iter().map(|(id, kind, values)| (*id, kind.clone(), array(kind, values))).collect();
+            let payload = encode_block(&arrays, None, 40, &EncodeOptions::default()).expect("encodes");
+            (open(&payload).expect("opens"), data)
+        })
+        .collect();
+    for (block, data) in &blocks {
+        let row = (0..=LOOKUPS).find_map(|_| block.strip_row(7)).expect("is made");
+        for (id, kind, values) in data {
+            let found = row.datum(block, &column(id.get(), kind)).expect("reads");
+            assert!(same(&found, &values[7]), "{found:?}, not {:?}", values[7]);
+        }
+        let other = Column { missing: Datum::Int64(3), ..column(9, &ColumnType::Int64) };
+        assert_eq!(row.datum(block, &other).expect("is missing"), Datum::Int64(3));
+        assert!(row.datum(block, &column(0, &ColumnType::Bool)).is_err(), "of another type");
+    }
+}
+
 #[test]
 fn wide_rows_make_no_strips() {
     let columns = [column(0, &ColumnType::Text)];
