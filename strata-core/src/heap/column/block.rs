@@ -9,7 +9,7 @@ use super::FORMAT;
 use super::alp::AlpPage;
 use super::bits::GROUP;
 use super::dictionary::Dictionary;
-use super::directory::{ColumnMeta, Directory, Extent};
+use super::directory::{ColumnMeta, Directory, Extent, place_of_column};
 use super::encoding::{Encoding, Form};
 use super::header::{HEADER_BYTES, Header, Origin};
 use super::integers::IntegerPage;
@@ -211,14 +211,9 @@ impl ColumnBlock {
         self.directory.columns.get(self.place_of(id)?)
     }
 
-    /// Where in the directory a column stands. Mostly a block has all the columns there are, in order.
-    pub(super) fn place_of(&self, id: ColumnId) -> Option<usize> {
-        let columns = &self.directory.columns;
-        let guess = id.get() as usize;
-        if columns.get(guess).is_some_and(|column| column.id == id) {
-            return Some(guess);
-        }
-        columns.binary_search_by_key(&id, |column| column.id).ok()
+    /// Where in the directory a column stands.
+    fn place_of(&self, id: ColumnId) -> Option<usize> {
+        place_of_column(&self.directory.columns, id, |column| column.id)
     }
 
     /// The columns that the block has, ascending by id.

@@ -79,6 +79,19 @@ pub struct ColumnMeta {
     pub(super) pages_end: u32,
 }
 
+/// Where a column stands in a list that ascends by id. Mostly a block has all the columns there are, in order.
+pub(super) fn place_of_column<T>(
+    columns: &[T],
+    id: ColumnId,
+    id_of: impl Fn(&T) -> ColumnId,
+) -> Option<usize> {
+    let guess = id.get() as usize;
+    if columns.get(guess).is_some_and(|column| id_of(column) == id) {
+        return Some(guess);
+    }
+    columns.binary_search_by_key(&id, id_of).ok()
+}
+
 impl ColumnMeta {
     /// The data page that holds a position, and its place in the list.
     pub(super) fn page_of(&self, position: u32) -> Option<usize> {

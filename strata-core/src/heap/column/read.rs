@@ -54,13 +54,7 @@ impl ColumnBlock {
 
     /// The block's column, if it has it.
     pub(super) fn column_of(&self, column: &Column) -> Result<Option<&ColumnMeta>> {
-        Ok(self.place_in(column)?.and_then(|place| self.columns().get(place)))
-    }
-
-    /// Where in the directory the column stands, if the block has it.
-    pub(super) fn place_in(&self, column: &Column) -> Result<Option<usize>> {
-        let place = self.place_of(column.id);
-        match place.and_then(|place| self.columns().get(place)) {
+        match self.column(column.id) {
             Some(meta) if meta.column_type != column.column_type => Err(Error::Invalid(format!(
                 "column \"{}\" has type {:?} in block {}, not {:?}",
                 column.name,
@@ -68,7 +62,7 @@ impl ColumnBlock {
                 self.handle().id(),
                 column.column_type
             ))),
-            _ => Ok(place),
+            found => Ok(found),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::directory::ColumnMeta;
+use super::directory::{ColumnMeta, place_of_column};
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::row::{Column, Datum, Schema, SqlType};
 
@@ -59,14 +59,9 @@ impl StripColumns {
         &self.schema
     }
 
-    /// Which of them is a table's column, of the same type. Mostly a block has all the columns there are, in order.
+    /// Which of them is a table's column, of the same type.
     pub fn place_of(&self, column: &Column) -> Option<ColumnId> {
-        let guess = column.id.get() as usize;
-        let place = match self.ids.get(guess) == Some(&column.id) {
-            true => guess,
-            false => self.ids.binary_search(&column.id).ok()?,
-        };
-        let own = self.schema.columns.get(place)?;
+        let own = self.schema.columns.get(place_of_column(&self.ids, column.id, |id| *id)?)?;
         (own.column_type == column.column_type).then_some(own.id)
     }
 }

@@ -24,7 +24,6 @@ use super::position::Positions;
 use super::strip_columns::StripColumns;
 use crate::cache::{Access, PageMemo};
 use crate::error::Result;
-use crate::ids::ColumnId;
 use crate::memory::{MemoryPool, Reservation};
 use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::row::{Column, ColumnReader, Datum, DatumRef, RowView, Schema, arrow_type, encode_row_with};
@@ -232,10 +231,9 @@ fn datum(block: &ColumnBlock, row: &RowView<'_>, column: &Column) -> Result<Datu
     if let Some(place) = block.strip_columns().place_of(column) {
         return row.datum(place);
     }
-    match block.place_in(column)? {
-        Some(place) => row.datum(ColumnId::new(place as u32)),
-        None => Ok(column.missing.clone()),
-    }
+    // The block has it as another type, which is an error, or not at all.
+    block.column_of(column)?;
+    Ok(column.missing.clone())
 }
 
 impl ColumnBlock {
