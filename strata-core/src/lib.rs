@@ -24,6 +24,7 @@ pub mod memory;
 mod prefetch;
 pub mod row;
 mod sizes;
+mod sync;
 pub mod table;
 pub mod txn;
 pub mod vfs;

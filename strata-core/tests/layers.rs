@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. `check`, `database` and `fuzzing` are facades over all of them.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "ids",
     "error",
     "codec",
     "prefetch",
+    "sync",
     "vfs",
     "memory",
     "block",

@@ -3,7 +3,7 @@
 //! Elements never move: they stand in chunks of doubling size (8, 16, 32, …) that are allocated once. One
 //! writer at a time appends (the commit section, or opening).
 
-use super::sync::{AtomicUsize, OnceLock, Ordering};
+use crate::sync::{AtomicUsize, OnceLock, Ordering};
 
 /// Models have small chunks, so that few elements fill some.
 const FIRST_CHUNK_BITS: u32 = if cfg!(loom) { 0 } else { 3 };

@@ -16,7 +16,7 @@ use std::cell::UnsafeCell;
 #[cfg(not(loom))]
 use super::row_page::PAGE_BYTES;
 use super::row_page::{HEADER_BYTES, PageAddress, SLOT_BYTES, write_header};
-use super::sync::{AtomicBool, AtomicU16, Ordering};
+use crate::sync::{AtomicBool, AtomicU16, Ordering};
 
 /// Room for three rows of two bytes: a model looks at every byte.
 #[cfg(loom)]

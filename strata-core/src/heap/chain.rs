@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::sync::{ArcSwapOption, Mutex};
 use crate::ids::Timestamp;
+use crate::sync::{ArcSwapOption, Mutex};
 
 /// One link: a value and the commit it came with.
 pub(super) struct Link<T> {

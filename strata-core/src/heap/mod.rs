@@ -41,7 +41,6 @@ mod rewrite;
 mod row_page;
 mod segment;
 mod stored_row;
-mod sync;
 mod versions;
 mod view;
 

@@ -18,10 +18,7 @@ mod dense;
 mod group;
 mod successor;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-
-use parking_lot::Mutex;
+use std::sync::Arc;
 
 use super::HeapEnv;
 use super::chain::{Chain, Link, link_bytes};
@@ -30,6 +27,7 @@ use crate::block::BlockKind;
 use crate::error::{Error, Result};
 use crate::ids::{HeapId, RowId, SegmentId, Timestamp};
 use crate::memory::Reservation;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering};
 
 pub use codec::{MARKS_FORMAT, MarkGroup, MarksImage};
 pub(super) use codec::{WORDS, set_slots};
@@ -180,7 +178,7 @@ impl Marks {
         if self.bits.get().is_none() {
             let reservation = env.pool.reserve("delete marks", BITS_BYTES + more)?;
             merge(&mut stored.account, reservation);
-            self.bits.get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
+            self.bits.get_or_init(no_bits);
         }
         Ok(())
     }
@@ -239,7 +237,7 @@ impl Marks {
         }
         // A segment that the same commit adopts has none yet.
         let more = if self.bits.get().is_none() { BITS_BYTES } else { 0 };
-        let bits = self.bits.get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
+        let bits = self.bits.get_or_init(no_bits);
         if let Some(reservation) = memory(more + bytes_of(&group)) {
             merge(&mut self.stored.lock().account, reservation);
         }
@@ -431,6 +429,11 @@ impl Marks {
     }
 }
 
+fn no_bits() -> Box<[AtomicU64; WORDS]> {
+    let words: Box<[AtomicU64]> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+    words.try_into().expect("as many were made")
+}
+
 fn bit(slot: u16) -> u64 {
     1 << (slot % 64)
 }
@@ -442,5 +445,8 @@ fn merge(account: &mut Option<Reservation>, more: Reservation) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod models;

@@ -12,15 +12,20 @@
 //! **Concurrency.** No locks: an entry is one atomic word, which depends on no other. Of two that are written at once one may be
 //! lost, or a key may have two, of which the one that stands first counts.
 
+mod bucket;
+
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::ids::RowId;
 use crate::memory::{MemoryPool, Reservation};
 use crate::prefetch::LINE_BYTES;
+use crate::sync::{AtomicU64, zeroed_words};
+
+use bucket::{Bucket, Hint, Tag};
 
 const CONSUMER: &str = "key hints";
 /// The part of the pool that hints take.
@@ -31,9 +36,6 @@ const BUCKETS_MIN: usize = 64;
 const WAYS: usize = 8;
 /// A bucket is as long as a line of memory.
 const _: () = assert!(WAYS * size_of::<u64>() == LINE_BYTES);
-/// Bits of the tag; the others are the row's. Rows beyond 2^40 have no hints.
-const TAG_BITS: u32 = 24;
-const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 
 /// The hints of one tree.
 pub(crate) struct Hints {
@@ -68,8 +70,7 @@ impl Hints {
     /// The largest row that was told for a prefix, or for another one with the same tag; seldom an older one, or none.
     pub fn get(&self, prefix: &[u8]) -> Option<RowId> {
         let (bucket, tag) = self.table.get()?.place(self.hasher.hash_one(prefix))?;
-        let mut entries = bucket.iter().map(|entry| entry.load(Ordering::Relaxed));
-        entries.find(|entry| entry & TAG_MASK == tag).map(|entry| RowId::new(entry >> TAG_BITS))
+        bucket.get(tag)
     }
 
     /// Tells a row that a lookup has found.
@@ -83,32 +84,10 @@ impl Hints {
     }
 
     fn put(&self, prefix: &[u8], row: RowId, displaces: bool) {
-        if row.get() >> (u64::BITS - TAG_BITS) != 0 {
-            return;
-        }
         let Some(table) = self.table_to_fill(displaces) else { return };
         let Some((bucket, tag)) = table.place(self.hasher.hash_one(prefix)) else { return };
-        let new = row.get() << TAG_BITS | tag;
-        let mut empty = None;
-        for entry in bucket {
-            let known = entry.load(Ordering::Relaxed);
-            if known & TAG_MASK == tag {
-                // The newest row is the largest word. Nothing is written where it is known, for others read the line too.
-                if known < new {
-                    entry.fetch_max(new, Ordering::Relaxed);
-                }
-                return;
-            }
-            if known == 0 {
-                empty = empty.or(Some(entry));
-            }
-        }
-        if let Some(empty) = empty {
-            // Where another thread is first, this hint is lost; most likely theirs is of the same key.
-            let _ = empty.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
-        } else if displaces {
-            let turn = self.turn.0.fetch_add(1, Ordering::Relaxed);
-            bucket[turn % WAYS].store(new, Ordering::Relaxed);
+        if let Some(hint) = Hint::new(tag, row) {
+            bucket.put(hint, || displaces.then(|| self.turn.0.fetch_add(1, Ordering::Relaxed)));
         }
     }
 
@@ -146,22 +125,21 @@ impl Table {
     fn new(pool: &MemoryPool) -> Option<Self> {
         let bytes = Self::bytes(pool);
         let reservation = pool.try_reserve(CONSUMER, bytes)?;
-        let words: Box<[AtomicU64]> = bytemuck::try_zeroed_slice_box(bytes / size_of::<u64>()).ok()?;
+        let words = zeroed_words(bytes / size_of::<u64>())?;
         let first = words.as_ptr().align_offset(LINE_BYTES).min(WAYS);
         // A line goes, so that the first bucket can begin where one does.
         Some(Self { words, first, buckets: bytes / LINE_BYTES - 1, _reservation: reservation })
     }
 
-    /// The bucket of a hash, and what tells it from others of the bucket: not zero. The one comes from the upper half of the hash, the
-    /// other from the lower.
-    fn place(&self, hash: u64) -> Option<(&[AtomicU64], u64)> {
+    /// The bucket of a hash, from its upper half, and the tag, from its lower.
+    fn place(&self, hash: u64) -> Option<(Bucket<'_>, Tag)> {
         let bucket = ((hash >> 32) as usize * self.buckets) >> 32;
         let start = self.first + bucket * WAYS;
-        Some((self.words.get(start..start + WAYS)?, (hash & TAG_MASK).max(1)))
+        Some((Bucket(self.words.get(start..start + WAYS)?), Tag::new(hash)))
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
