@@ -43,6 +43,7 @@ mod replay;
 mod segment;
 mod shared;
 mod shorten;
+mod sleeper;
 mod space;
 mod store;
 mod sync_thread;

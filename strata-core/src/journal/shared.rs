@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -11,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::journal::batch::HEADER_BYTES;
 use crate::journal::recovery::OldSegment;
+use crate::journal::sleeper::Sleeper;
 use crate::journal::space::Space;
 use crate::journal::writer::Writer;
 
@@ -135,44 +135,6 @@ impl Shared {
     fn notify_waiters(&self) {
         drop(self.waiters.lock());
         self.durable_changed.notify_all();
-    }
-}
-
-/// A thread that parks when it has nothing to do, and the flag that tells whether to wake it.
-#[derive(Default)]
-pub(super) struct Sleeper {
-    thread: OnceLock<Thread>,
-    sleeping: AtomicBool,
-}
-
-impl Sleeper {
-    /// Names the thread; false if there is one already.
-    pub fn start(&self, thread: Thread) -> bool {
-        self.thread.set(thread).is_ok()
-    }
-
-    pub fn is_started(&self) -> bool {
-        self.thread.get().is_some()
-    }
-
-    /// Wakes the thread if it sleeps. Costs one load if it does not.
-    pub fn wake(&self) {
-        if self.sleeping.load(Ordering::SeqCst)
-            && self.sleeping.swap(false, Ordering::SeqCst)
-            && let Some(thread) = self.thread.get()
-        {
-            thread.unpark();
-        }
-    }
-
-    /// Parks the calling thread until `wake`, unless `has_work` says otherwise. What makes `has_work` true must be
-    /// stored (SeqCst) before `wake` is called: then either this sees it or `wake` sees the flag.
-    pub fn sleep(&self, has_work: impl Fn() -> bool) {
-        self.sleeping.store(true, Ordering::SeqCst);
-        while !has_work() && self.sleeping.load(Ordering::SeqCst) {
-            std::thread::park();
-        }
-        self.sleeping.store(false, Ordering::SeqCst);
     }
 }
 

@@ -14,7 +14,8 @@ use crate::journal::record::{FRAME_BYTES, MAX_RECORD_BYTES};
 use crate::journal::recovery::{Recovered, recover};
 use crate::journal::replay::Replay;
 use crate::journal::segment::{Segment, SegmentHeader};
-use crate::journal::shared::{ClosedSegment, Pending, Shared, SharedRef, Sleeper};
+use crate::journal::shared::{ClosedSegment, Pending, Shared, SharedRef};
+use crate::journal::sleeper::Sleeper;
 use crate::journal::space::{JournalSpace, Preparer, Space, first_bytes};
 use crate::journal::sync_thread::Threads;
 use crate::journal::walk::TailBatch;
@@ -257,8 +258,8 @@ impl Shared {
             latch: OnceLock::new(),
             waiters: Mutex::new(()),
             durable_changed: Condvar::new(),
-            sync_thread: Sleeper::default(),
-            prepare_thread: Sleeper::default(),
+            sync_thread: Sleeper::new(),
+            prepare_thread: Sleeper::new(),
             stopping: AtomicBool::new(false),
         }
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::ids::Lsn;
 use crate::journal::shared::{Shared, SharedRef};
+use crate::sync::thread::{self, JoinHandle};
 
 /// What is called after each batch, with the durable position or what ended the journal.
 pub(super) type OnDurable = Arc<dyn Fn(Result<Lsn>) + Send + Sync>;
@@ -48,14 +48,14 @@ impl Threads {
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let named = std::thread::Builder::new().name(name.to_owned());
+    let named = thread::Builder::new().name(name.to_owned());
     named.spawn(body).expect("the system gives a thread")
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        let own = std::thread::current().id();
+        let own = thread::current().id();
         for handle in self.handles.drain(..) {
             handle.thread().unpark();
             self.shared.sync_thread.wake();
@@ -97,7 +97,7 @@ fn run_sync(shared: &Shared, on_durable: &OnDurable) {
         let mut yields = if parks > 0 { YIELDS } else { 0 };
         while yields < YIELDS && !has_work() {
             let start = Instant::now();
-            std::thread::yield_now();
+            thread::yield_now();
             yields += 1;
             if start.elapsed() > SLOW_YIELD {
                 (yields, parks) = (YIELDS, PARKS_AFTER_SLOW_YIELD);
