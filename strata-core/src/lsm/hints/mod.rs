@@ -147,6 +147,11 @@ mod tests {
         Hints::new(MemoryPool::new(memory))
     }
 
+    /// So many, or so few under Miri, which is a thousand times slower.
+    const fn many(count: u64, under_miri: u64) -> u64 {
+        if cfg!(miri) { under_miri } else { count }
+    }
+
     fn prefix(key: u64) -> Vec<u8> {
         [&[0, 0, 0, 9][..], &key.to_be_bytes()].concat()
     }
@@ -166,13 +171,13 @@ mod tests {
 
     #[test]
     fn prefixes_of_any_length_have_hints() {
-        let hints = hints(1 << 26);
-        for len in 4..3_000 {
+        let hints = hints(1 << many(26, 20));
+        let lengths = 4..many(3_000, 100) as usize;
+        for len in lengths.clone() {
             hints.found(&vec![0; len], RowId::new(len as u64));
         }
-        let known =
-            (4..3_000).filter(|len| hints.get(&vec![0; *len]) == Some(RowId::new(*len as u64))).count();
-        assert_eq!(known, 2_996);
+        let is_known = |len: &usize| hints.get(&vec![0; *len]) == Some(RowId::new(*len as u64));
+        assert_eq!(lengths.clone().filter(is_known).count(), lengths.len());
     }
 
     #[test]
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn what_was_found_displaces_and_what_was_beside_does_not() {
         let hints = hints(64 << 10);
-        let told = 10_000;
+        let told = many(10_000, 2_000);
         (0..told).for_each(|key| hints.found(&prefix(key), RowId::new(key)));
         let known =
             |keys: std::ops::Range<u64>| keys.filter(|key| hints.get(&prefix(*key)).is_some()).count();
@@ -231,8 +236,9 @@ mod tests {
     /// Memory that is no power of two is used whole, and keys are spread over all of it.
     #[test]
     fn nearly_all_keys_have_hints_while_the_table_is_half_full() {
-        let hints = hints(3 << 19);
-        let entries = (3 << 19) / POOL_PART / size_of::<u64>();
+        let memory = 3 << many(19, 15);
+        let hints = hints(memory);
+        let entries = memory / POOL_PART / size_of::<u64>();
         let keys = entries as u64 / 2;
         (0..keys).for_each(|key| hints.beside(&prefix(key), RowId::new(key)));
         let known = (0..keys).filter(|key| hints.get(&prefix(*key)) == Some(RowId::new(*key))).count();
@@ -242,12 +248,12 @@ mod tests {
     #[test]
     fn threads_tell_hints_at_once() {
         let hints = hints(1 << 20);
-        let (threads, keys) = (4, 1_000);
+        let (threads, keys, rounds) = (4, many(1_000, 40), many(50, 5));
         std::thread::scope(|scope| {
             for thread in 0..threads {
                 let hints = &hints;
                 scope.spawn(move || {
-                    for round in 0..50 {
+                    for round in 0..rounds {
                         for key in 0..keys {
                             let row = RowId::new(key + keys * (round * threads + thread));
                             hints.found(&prefix(key), row);
@@ -259,7 +265,7 @@ mod tests {
             }
         });
         let newest =
-            |key: &u64| hints.get(&prefix(*key)) == Some(RowId::new(key + keys * (50 * threads - 1)));
+            |key: &u64| hints.get(&prefix(*key)) == Some(RowId::new(key + keys * (rounds * threads - 1)));
         let known = (0..keys).filter(newest).count() as u64;
         assert_eq!(known, keys);
     }
