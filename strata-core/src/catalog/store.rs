@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::Catalog;
 use super::system::{RowName, SystemTable, catalog_from, rows_of};
 use crate::error::{Error, Result};
-use crate::heap::Heap;
+use crate::heap::{Heap, Horizon};
 use crate::ids::{RowId, Timestamp};
 use crate::row::Datum;
 
@@ -43,6 +43,17 @@ impl CatalogStore {
     /// The catalog of the last applied commit that changed it, whether published or not.
     pub fn latest(&self) -> Arc<Catalog> {
         self.versions.read().last().expect("there is always one catalog").1.clone()
+    }
+
+    /// All that a snapshot of `horizon` sees, or one that is taken later, ascending; the last is [`latest`](Self::latest).
+    /// Each commit after the horizon counts: what was not published then may have been, and read, and replaced since.
+    pub fn in_use(&self, horizon: &Horizon) -> Vec<Arc<Catalog>> {
+        let versions = self.versions.read();
+        let place = |snapshot| versions.partition_point(|(timestamp, _)| *timestamp <= snapshot).max(1) - 1;
+        let mut places: Vec<usize> = horizon.live.iter().map(|snapshot| place(*snapshot)).collect();
+        places.extend(place(horizon.published)..versions.len());
+        places.dedup();
+        places.into_iter().map(|place| versions[place].1.clone()).collect()
     }
 
     /// Makes `catalog` what snapshots from `timestamp` on see. Called in the commit section.

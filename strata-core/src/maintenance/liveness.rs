@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Maintainer;
-use crate::catalog::Catalog;
 use crate::catalog::system::SystemTable;
 use crate::heap::{GarbageMap, GarbageMemory, Horizon};
 use crate::ids::{HeapId, IndexId, RowId};
@@ -31,21 +30,12 @@ impl Liveness for HeapLiveness {
 }
 
 impl Maintainer {
-    /// The catalogs that some snapshot, or a commit that is not published yet, sees.
-    pub(super) fn visible_catalogs(&self, horizon: &Horizon) -> Vec<Arc<Catalog>> {
-        let timestamps = horizon.live.iter().copied().chain([horizon.published]);
-        let mut catalogs: Vec<_> = timestamps.map(|timestamp| self.shared.catalog.at(timestamp)).collect();
-        catalogs.push(self.shared.catalog.latest());
-        catalogs.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        catalogs
-    }
-
     pub(super) fn liveness(&self) -> HeapLiveness {
         let horizon = self.shared.store.snapshots.horizon();
         let (mut heap_of, mut maps) = (HashMap::new(), HashMap::new());
         let mut unique = HashSet::new();
         let memory = GarbageMemory::new(self.shared.store.cache.pool());
-        for catalog in self.visible_catalogs(&horizon) {
+        for catalog in self.shared.catalog.in_use(&horizon) {
             for table in catalog.tables().filter(|table| !table.indexes.is_empty()) {
                 let map = maps.entry(table.heap).or_insert_with(|| {
                     let heap = self.shared.store.heaps.get_or_create(table.heap);
@@ -61,9 +51,46 @@ impl Maintainer {
     /// The heaps that some catalog in use names; the others belonged to dropped or truncated tables.
     pub(super) fn used_heaps(&self, horizon: &Horizon) -> HashSet<HeapId> {
         let mut heaps: HashSet<HeapId> = SystemTable::ALL.iter().map(|table| table.heap()).collect();
-        for catalog in self.visible_catalogs(horizon) {
+        for catalog in self.shared.catalog.in_use(horizon) {
             heaps.extend(catalog.tables().map(|table| table.heap));
         }
         heaps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::change::NewColumn;
+    use crate::ids::TableId;
+    use crate::maintenance::MaintenanceMode;
+    use crate::row::{ColumnType, Datum};
+    use crate::table::Isolation;
+    use crate::txn::block_on;
+    use crate::{Database, Options};
+
+    fn create_with_row(db: &Database) -> TableId {
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        let column = NewColumn::new("id", ColumnType::Int64);
+        let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
+        let table = table.expect("new");
+        let def = txn.newest_catalog().table(table).expect("its own").clone();
+        block_on(txn.insert(&def, &[Datum::Int64(1)])).expect("inserted");
+        txn.commit().expect("commits").wait().expect("durable");
+        table
+    }
+
+    /// Between the horizon and the look at the catalogs, a table is published, read, and dropped.
+    #[test]
+    fn a_table_that_comes_and_goes_after_the_horizon_is_kept_for_its_reader() {
+        let options = Options { maintenance: MaintenanceMode::Manual, ..Options::default() };
+        let db = Database::in_memory(options).expect("opens");
+        let horizon = db.maintainer().shared.store.snapshots.horizon();
+        let table = create_with_row(&db);
+        let reader = db.view();
+        let heap = reader.table(table).expect("is there").def().heap;
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        block_on(txn.change_catalog(|catalog| catalog.drop_relation(table))).expect("dropped");
+        txn.commit().expect("commits").wait().expect("durable");
+        assert!(db.maintainer().used_heaps(&horizon).contains(&heap));
     }
 }

@@ -170,7 +170,7 @@ impl Maintainer {
     /// The schema of each heap, and the table that it is of unless that is one of the catalog's own. A column that some snapshot, or
     /// whoever comes before the newest commits are published, still sees is there.
     fn tables(&self, horizon: &Horizon) -> HashMap<HeapId, (Option<TableId>, Schema)> {
-        let mut catalogs = self.visible_catalogs(horizon);
+        let mut catalogs = self.shared.catalog.in_use(horizon);
         let Some(catalog) = catalogs.pop() else { return HashMap::new() };
         let seen = |table: &TableDef, id: ColumnId| {
             let mut older = catalogs.iter().filter_map(|older| older.table(table.id).ok());
