@@ -2,7 +2,7 @@
 
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::{Error, Result};
-use crate::heap::StoredRow;
+use crate::ids::ColumnId;
 use crate::row::{Datum, decode_key, encode_key, strip_key};
 use crate::txn::RowKey;
 
@@ -37,14 +37,19 @@ pub fn encode_index_key(
     Ok(())
 }
 
-/// Whether a row has this key in an index.
+/// Whether a row, of which `datum` reads the columns one by one, has this key in an index.
 ///
 /// # Errors
 /// What reading the row meets.
-pub fn row_has_key(table: &TableDef, index: &IndexDef, row: &StoredRow, key: &[u8]) -> Result<bool> {
+pub fn row_has_key(
+    table: &TableDef,
+    index: &IndexDef,
+    key: &[u8],
+    datum: impl Fn(ColumnId) -> Result<Datum>,
+) -> Result<bool> {
     let mut rest = key;
     for (column, (column_type, order)) in index.columns.iter().zip(table.index_types(index)) {
-        let value = row.datum(&table.schema, column.column)?;
+        let value = datum(column.column)?;
         match strip_key(rest, &value, column_type, order)? {
             Some(others) => rest = others,
             None => return Ok(false),

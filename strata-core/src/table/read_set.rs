@@ -5,23 +5,24 @@
 //! nor a row that ended since may match one of them (a row that was only moved is neither): then the transaction would have read the same at its commit
 //! timestamp, and transactions are serializable in the order of those (backward validation: Kung and Robinson, "On
 //! Optimistic Methods for Concurrency Control", 1981). Transactions that wrote nothing read a snapshot, which is a
-//! prefix of that order, and are not checked.
+//! prefix of that order, and are not checked, unless what they tried to write and gave up told them of something newer: who has
+//! a unique key is looked up in the newest state.
 //!
 //! Predicates are kept within [`MAX_BYTES`] and [`MAX_FILTERS`] a table; past that the whole table counts as read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::keys::encode_index_key;
+use super::segment_keys::for_each_key;
 use super::shared::Shared;
 use crate::catalog::TableDef;
 use crate::error::{Error, Result};
 use crate::heap::{Changed, Heap, SegmentView};
 use crate::ids::{HeapId, IndexId, RowId, TableId, Timestamp};
-use crate::row::Datum;
 use crate::txn::Precondition;
 
 /// Bytes of keys that are kept a table.
@@ -63,6 +64,8 @@ type KeyRange = (IndexId, Bound<Vec<u8>>, Bound<Vec<u8>>);
 #[derive(Default)]
 pub(super) struct ReadSet {
     tables: Mutex<BTreeMap<(TableId, HeapId), TableReads>>,
+    /// Whether something newer than the snapshot was told.
+    is_past_snapshot: AtomicBool,
 }
 
 struct TableReads {
@@ -94,6 +97,16 @@ impl ReadSet {
             filters: Vec::new(),
         });
         reads.add(predicate);
+    }
+
+    /// Notes that a read that was added is not of the snapshot, but of the state at the time.
+    pub fn note_past_snapshot(&self) {
+        self.is_past_snapshot.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the reads must hold even where nothing was written.
+    pub fn is_past_snapshot(&self) -> bool {
+        self.is_past_snapshot.load(Ordering::Relaxed)
     }
 }
 
@@ -138,30 +151,20 @@ impl TableReads {
         if self.filters.iter().any(|filter| filter.may_match(&changed.segment, &changed.slots)) {
             return Ok(true);
         }
-        if self.points.is_empty() && self.ranges.is_empty() {
-            return Ok(false);
-        }
-        for slot in &changed.slots {
-            let values = self.heap.row(row(*slot))?.to_datums(&self.def.schema)?;
-            if self.has_key_of(&values)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn has_key_of(&self, values: &[Datum]) -> Result<bool> {
+        // From the segment as it was listed: the heap may have lost a row that came and ended since.
         for index in &self.def.indexes {
             let points = self.points.get(&index.id);
-            let mut ranges = self.ranges.iter().filter(|range| range.0 == index.id).peekable();
-            if points.is_none() && ranges.peek().is_none() {
+            let ranges: Vec<&KeyRange> = self.ranges.iter().filter(|range| range.0 == index.id).collect();
+            if points.is_none() && ranges.is_empty() {
                 continue;
             }
-            let mut key = Vec::new();
-            encode_index_key(&self.def, index, values, &mut key)?;
-            if points.is_some_and(|points| points.contains(&key))
-                || ranges.any(|range| is_within(&key, range))
-            {
+            let mut has_key = false;
+            for_each_key(&self.def, index, &changed.segment, &changed.slots, |_, key, _| {
+                has_key |= points.is_some_and(|points| points.contains(key))
+                    || ranges.iter().any(|range| is_within(key, range));
+                Ok(())
+            })?;
+            if has_key {
                 return Ok(true);
             }
         }
@@ -256,5 +259,79 @@ impl Precondition for ReadCheck<'_> {
             table.reads.heap.last_change() <= self.checked
                 && catalog.table(def.id).is_ok_and(|newest| newest.heap == def.heap)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::IndexColumn;
+    use crate::catalog::change::{NewColumn, NewIndex};
+    use crate::maintenance::MaintenanceMode;
+    use crate::row::{ColumnType, Datum, KeyOrder};
+    use crate::table::transaction::key_of;
+    use crate::table::{Isolation, Transaction};
+    use crate::txn::{RowLockMode, TableLockMode, block_on};
+    use crate::{Database, Options, Sizes};
+
+    fn commit(txn: Transaction) {
+        txn.commit().expect("commits").wait().expect("durable");
+    }
+
+    fn of_small_segments() -> (Database, TableId) {
+        let sizes = Sizes { segment_bytes: 8 << 10, ..Sizes::default() };
+        let options = Options { sizes, maintenance: MaintenanceMode::Manual, ..Options::default() };
+        let db = Database::in_memory(options).expect("opens");
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        let id = NewColumn::new("id", ColumnType::Int64);
+        let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![id])));
+        let table = table.expect("new");
+        let column = IndexColumn { column: crate::ids::ColumnId::new(0), order: KeyOrder::default() };
+        let columns = vec![column];
+        let key = NewIndex { name: "key".into(), primary: true, unique: true, constraint: true, columns };
+        block_on(txn.create_index(table, key)).expect("builds");
+        commit(txn);
+        (db, table)
+    }
+
+    /// The check lists a row that came after the snapshot; before it looks at the row's key, the row is deleted and its segment gone.
+    #[test]
+    fn a_row_that_came_and_went_is_read_from_where_it_was() {
+        let (db, table) = of_small_segments();
+        let reader = db.begin(Isolation::Serializable).expect("begins");
+        let view = reader.view().table(table).expect("is there");
+        let index = view.def().indexes[0].id;
+        let def = view.def();
+        let key = |id| key_of(def, &def.indexes[0], &[Datum::Int64(id)]).expect("encodes");
+        assert_eq!(view.first(index, &key(-1)).expect("reads"), None);
+        let check = reader.read_check().expect("it has read");
+        let reads = &check.tables[0].reads;
+
+        let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        block_on(txn.lock_table(table, TableLockMode::RowExclusive)).expect("free");
+        for id in 0..2_000 {
+            block_on(txn.insert(def, &[Datum::Int64(id)])).expect("is new");
+        }
+        commit(txn);
+        let new = RowId::ZERO..reads.heap.next_row();
+        let changes = reads.heap.changes(check.snapshot, check.snapshot, new).expect("reads");
+
+        let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        block_on(txn.lock_table(table, TableLockMode::RowExclusive)).expect("free");
+        let newest = txn.view().table(table).expect("is there");
+        for id in 0..2_000 {
+            let row = newest.first(index, &key(id)).expect("reads").expect("is there");
+            block_on(txn.lock_row(&newest, row, RowLockMode::Update)).expect("free");
+            txn.delete(&newest, row).expect("deletes");
+        }
+        drop(newest);
+        commit(txn);
+        db.vacuum().expect("reclaims");
+        let gone = changes[0].segment.segment().first_row();
+        assert!(reads.heap.row(gone).is_err(), "its segment is still there");
+
+        for changed in &changes {
+            assert!(!reads.matches(changed).expect("reads"));
+        }
     }
 }

@@ -86,13 +86,13 @@ impl Transaction {
         let has_index = |view: &&TableView, index: IndexId| view.def().index(index).is_some();
         let is_whole = |view: &&TableView| keys.is_none() || loaded.contains(&view.def().heap);
         for view in views.iter().filter(is_whole) {
-            view.note(|| ReadPredicate::Table);
+            view.note_newest(|| ReadPredicate::Table);
         }
         for (index, key) in keys.into_iter().flatten() {
             match views.iter().find(|view| has_index(view, index)) {
-                Some(view) => view.note(|| ReadPredicate::key(index, &key)),
+                Some(view) => view.note_newest(|| ReadPredicate::key(index, &key)),
                 // The index too was made since, over rows that others know.
-                None => views.iter().for_each(|view| view.note(|| ReadPredicate::Table)),
+                None => views.iter().for_each(|view| view.note_newest(|| ReadPredicate::Table)),
             }
         }
     }

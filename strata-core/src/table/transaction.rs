@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::keys::{encode_index_key, index_keys};
+use super::keys::{encode_index_key, index_keys, row_has_key};
 use super::read_set::{ReadCheck, ReadPredicate, ReadSet};
 use super::savepoint::Timeline;
 use super::shared::Shared;
@@ -22,7 +22,7 @@ use super::unique::commit::{Claims, UniqueCheck};
 use super::unique::duplicate;
 use super::view::{OwnWrites, ReadView, TableView};
 use crate::catalog::system::SystemTable;
-use crate::catalog::{Catalog, CatalogRows, IndexColumn, IndexDef, TableDef, read_system_table};
+use crate::catalog::{Catalog, CatalogRows, IndexDef, TableDef, read_system_table};
 use crate::error::{Error, Result};
 use crate::heap::{Heap, Mark};
 use crate::ids::{HeapId, RowId, TableId, TxnId};
@@ -132,8 +132,9 @@ impl Transaction {
         self.reads.as_ref().map(|_| self.view().into_table(table)).transpose()
     }
 
-    /// A view of all that is published now, whatever the level.
-    pub(super) fn latest_view(&self) -> ReadView {
+    /// A view of all that is published now and of all own writes, whatever the level. What it reads is not noted: of use
+    /// where a lock keeps the table as it is, and the rows are no statement's answer.
+    pub fn latest_view(&self) -> ReadView {
         self.view_at(self.shared.store.snapshots.take(), None)
     }
 
@@ -199,13 +200,11 @@ impl Transaction {
         let (bytes, keys) = self.encode(table, values)?;
         let old = view.row(row)?;
         for index in table.indexes.iter().filter(|index| index.unique) {
-            // Of a frozen row each column is read by itself.
-            let mut has_changed = false;
-            for IndexColumn { column, .. } in &index.columns {
-                let value = old.datum(&table.schema, *column)?;
-                has_changed |= values.get(column.get() as usize) != Some(&value);
-            }
-            if has_changed {
+            // Other values may be the same key, as 30 days and a month are: the row itself would be in the way.
+            let key = keys.iter().find(|(id, _)| *id == index.id);
+            let datum = |column| old.datum(&table.schema, column);
+            let has_key = key.map(|(_, key)| row_has_key(table, index, key, datum)).transpose()?;
+            if has_key != Some(true) {
                 self.claim_key(table, index, values, &keys).await?;
             }
         }
@@ -473,6 +472,11 @@ impl Transaction {
         let catalog = self.newest_catalog();
         let on_apply = self.write_catalog_rows()?;
         if self.writes.read().is_empty() {
+            if self.reads.as_ref().is_some_and(|reads| reads.is_past_snapshot())
+                && let Some(mut reads) = self.read_check()
+            {
+                self.shared.store.check_preconditions(&mut [&mut reads])?;
+            }
             return Ok(CommitTicket::settled(Ok(self.shared.store.snapshots.published())));
         }
         let ticket = match self.commit_writes(&catalog, on_apply) {
@@ -498,7 +502,7 @@ impl Transaction {
     }
 
     /// What must hold of the reads at commit.
-    fn read_check(&self) -> Option<ReadCheck<'_>> {
+    pub(super) fn read_check(&self) -> Option<ReadCheck<'_>> {
         let snapshot = self.snapshot.read().as_ref().map(Snapshot::timestamp)?;
         self.reads.as_ref().map(|reads| ReadCheck::new(&self.shared, reads, snapshot))
     }
@@ -565,7 +569,7 @@ fn end_row(
 /// A refusal tells of the row that has the key: a transaction that goes on (savepoints) has read it.
 pub(super) fn declare_refusal(view: &TableView, refusal: &Error) {
     if let Error::DuplicateKey { index, key, .. } = refusal {
-        view.note(|| ReadPredicate::key(*index, key));
+        view.note_newest(|| ReadPredicate::key(*index, key));
     }
 }
 

@@ -158,6 +158,12 @@ impl TableView {
         }
     }
 
+    /// Notes a read of the newest state in place of the snapshot's, where reads are noted.
+    pub(super) fn note_newest(&self, predicate: impl FnOnce() -> ReadPredicate) {
+        self.note(predicate);
+        self.reads.iter().for_each(|reads| reads.note_past_snapshot());
+    }
+
     pub(super) fn with_own<T>(&self, read: impl FnOnce(&HeapWrites, u64) -> T) -> Option<T> {
         let own = self.view.own.as_ref()?;
         let writes = own.writes.read();
@@ -322,7 +328,8 @@ impl TableView {
         let index = self.def.index(index)?;
         let stored = self.heap.unmarked_row(row, self.view.snapshot.timestamp()).ok()??;
         prepare(&stored);
-        row_has_key(&self.def, index, &stored, key).unwrap_or(false).then_some((row, stored))
+        let datum = |column| stored.datum(&self.def.schema, column);
+        row_has_key(&self.def, index, key, datum).unwrap_or(false).then_some((row, stored))
     }
 
     /// The visible rows with this key of an index, newest first.

@@ -225,6 +225,17 @@ impl Store {
         Ok(ticket)
     }
 
+    /// Whether a commit could be made now. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of the preconditions; `Poisoned`.
+    pub fn check_preconditions(&self, preconditions: &mut [&mut dyn Precondition]) -> Result<()> {
+        let (section, turn) = self.enter_section(preconditions)?;
+        drop(section);
+        drop(turn);
+        self.check_writable()
+    }
+
     /// Enters the commit section in a state for which the preconditions hold. Where that took a turn, the turn ends with
     /// the guard that comes with it.
     fn enter_section(

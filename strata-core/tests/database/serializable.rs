@@ -418,6 +418,33 @@ fn what_an_undone_insertion_has_told_must_still_hold() {
     assert!(is_refused(&outcome_of(&world, many, insert(2_999))));
 }
 
+/// Of a transaction that gives up all it wrote, its reads are of its snapshot; who has a key is told of the newest state.
+#[test]
+fn what_is_told_past_the_snapshot_holds_without_writes_too() {
+    let world = database(10);
+    let (db, table) = &world;
+    let given_up = |before: bool, action: &dyn Fn(&Transaction)| {
+        let mut txn = serializable(db, *table);
+        if before {
+            assert_eq!(find(&txn, db, *table, 20).is_some(), find(&txn, db, *table, 9).is_none());
+        }
+        meanwhile(db, *table, action);
+        let savepoint = txn.savepoint();
+        let told = block_on(txn.insert(&def(db, *table), &account(20, 0))).is_ok();
+        txn.rollback_to(&savepoint).expect("is there");
+        (told, commit(txn))
+    };
+    // 20 is not there, then refused because it is.
+    let (told, outcome) = given_up(true, &|txn| insert_one(txn, db, *table, 20));
+    assert!(!told && is_refused(&outcome), "{told} {outcome:?}");
+    meanwhile(db, *table, |txn| delete(txn, db, *table, 9));
+    // 20 is there, then let through because it is not.
+    let (told, outcome) = given_up(true, &|txn| delete(txn, db, *table, 20));
+    assert!(told && is_refused(&outcome), "{told} {outcome:?}");
+    let (told, outcome) = given_up(false, &|txn| insert_one(txn, db, *table, 21));
+    assert!(told && outcome.is_ok(), "another key: {outcome:?}");
+}
+
 /// The refusal by the second index tells that the first had nothing against the row.
 #[test]
 fn what_a_refused_insertion_has_told_must_still_hold() {

@@ -9,7 +9,11 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use crate::common::*;
+use strata_core::catalog::IndexColumn;
+use strata_core::catalog::change::NewIndex;
+use strata_core::ids::ColumnId;
 use strata_core::maintenance::Step;
+use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, Locked};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::vfs::MemVfs;
@@ -390,6 +394,44 @@ fn a_key_is_free_once_the_segment_of_its_dead_row_is_gone() {
     for id in 0..3 {
         assert_eq!(db.maintain().expect("steps"), Step::Reclaim);
         insert(&db, table, &[account(id, 1)]).unwrap_or_else(|error| panic!("{id}: {error}"));
+    }
+}
+
+/// 30 days are a month to an index, and each NaN the one: a row is not in its own way.
+#[test]
+fn an_update_may_write_its_key_in_other_words() {
+    let db = memory();
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    let columns = [ColumnType::Int64, ColumnType::Float64, ColumnType::Interval];
+    let columns = columns.into_iter().zip(["id", "f", "i"]).map(|(kind, name)| column(name, kind, true));
+    let table = txn.change_catalog(|catalog| catalog.create_table("public", "t", columns.collect()));
+    let table = block_on(table).expect("new");
+    for place in 0..3 {
+        let columns = vec![IndexColumn { column: ColumnId::new(place), order: KeyOrder::default() }];
+        let index = NewIndex { columns, primary: place == 0, ..primary_key(&format!("key{place}")) };
+        block_on(txn.create_index(table, index)).expect("builds");
+    }
+    txn.commit().expect("commits").wait().expect("durable");
+    let nan = Datum::Float64(f64::NAN);
+    let interval = |months, days| Datum::Interval { months, days, nanoseconds: 0 };
+    let other = vec![Datum::Int64(2), Datum::Float64(0.0), interval(2, 0)];
+    insert(&db, table, &[vec![Datum::Int64(1), nan.clone(), interval(1, 0)], other]).expect("are new");
+    for frozen in [false, true] {
+        if frozen {
+            db.vacuum().expect("freezes");
+        }
+        let txn = writer(&db, table);
+        let (row, _) = find(&txn, &db, table, 1).expect("is there");
+        let view = txn.view().table(table).expect("is there");
+        block_on(txn.lock_row(&view, row, RowLockMode::Update)).expect("is free");
+        let same = [Datum::Int64(1), nan.clone(), interval(0, 30)];
+        block_on(txn.update(&view, row, &same)).expect("has these keys itself");
+        let taken = [Datum::Int64(1), nan.clone(), interval(0, 60)];
+        let view = txn.view().table(table).expect("is there");
+        let (row, _) = find(&txn, &db, table, 1).expect("is there");
+        let refusal = block_on(txn.update(&view, row, &taken));
+        assert!(matches!(refusal, Err(Error::DuplicateKey { .. })), "{refusal:?}");
+        txn.commit().expect("commits").wait().expect("durable");
     }
 }
 
