@@ -19,7 +19,7 @@ use crate::sizes::Sizes;
 use crate::table::{BulkSizes, Isolation, ReadView, Shared, Transaction};
 use crate::txn::recovery::{Replayed, replay};
 use crate::txn::{HeapSet, Loads, Store, StoreParts};
-use crate::vfs::{MemVfs, OsVfs, Vfs};
+use crate::vfs::{MemVfs, OsVfs, Vfs, make_dir};
 
 /// So many segments fit into memory, at least.
 const SEGMENTS_OF_MEMORY: u64 = 32;
@@ -94,7 +94,7 @@ impl Database {
     }
 
     fn open_on(vfs: Arc<dyn Vfs>, dir: &Path, path: Option<PathBuf>, options: Options) -> Result<Self> {
-        vfs.create_dir_all(dir).map_err(|source| Error::io("create", dir, source))?;
+        make_dir(&*vfs, dir)?;
         let lock_path = dir.join("LOCK");
         let lock = vfs.try_lock(&lock_path).map_err(|source| Error::io("lock", &lock_path, source))?;
         let lock = lock.ok_or_else(|| Error::InUse { path: dir.to_owned() })?;

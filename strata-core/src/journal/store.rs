@@ -20,7 +20,7 @@ use crate::journal::space::{JournalSpace, Preparer, Space, first_bytes};
 use crate::journal::sync_thread::Threads;
 use crate::journal::walk::TailBatch;
 use crate::journal::writer::Writer;
-use crate::vfs::{File, OpenMode, Vfs};
+use crate::vfs::{File, OpenMode, Vfs, make_dir};
 
 /// An open journal. See the module doc.
 ///
@@ -263,14 +263,6 @@ impl Shared {
             stopping: AtomicBool::new(false),
         }
     }
-}
-
-fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
-    vfs.create_dir_all(dir).map_err(|source| Error::io("create folder", dir, source))?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        vfs.sync_dir(parent).map_err(|source| Error::io("sync folder", parent, source))?;
-    }
-    Ok(())
 }
 
 /// Makes the header of the last file durable, with the caller's sync of the folder: a preparation that was cut short by a kill

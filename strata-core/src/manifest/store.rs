@@ -13,7 +13,7 @@ use crate::manifest::edit::Edit;
 use crate::manifest::group::encode_payload;
 use crate::manifest::log::{self, Log};
 use crate::manifest::state::ManifestState;
-use crate::vfs::Vfs;
+use crate::vfs::{Vfs, make_dir};
 
 /// A file is rewritten when it has grown by this and by the length of its snapshot.
 pub const REWRITE_BYTES: u64 = 4 << 20;
@@ -48,10 +48,7 @@ impl Manifest {
 
     /// As [`open`](Self::open); a file is rewritten when it has grown by `rewrite_bytes` and by the length of its snapshot.
     pub fn open_with(vfs: Arc<dyn Vfs>, dir: &Path, rewrite_bytes: u64) -> Result<(Self, ManifestState)> {
-        vfs.create_dir_all(dir).map_err(|source| Error::io("create folder", dir, source))?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            vfs.sync_dir(parent).map_err(|source| Error::io("sync folder", parent, source))?;
-        }
+        make_dir(&*vfs, dir)?;
         let (used, state) = read(&*vfs, dir)?;
         current::remove_leftover(&*vfs, dir)?;
         let number = used + 1;

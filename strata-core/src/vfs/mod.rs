@@ -3,10 +3,12 @@
 //! fill the disk (`SmallDisk`) or fix the clock.
 //!
 //! **Durability.** Bytes written are durable once [`File::sync`] has returned; a file created, renamed or removed
-//! is so once [`Vfs::sync_dir`] of its folder has returned. Nothing else is promised.
+//! is so once [`Vfs::sync_dir`] of its folder has returned; a folder that was made, by that of the one above it ([`make_dir`]). Nothing
+//! else is promised.
 
 mod clock;
 mod fault;
+mod folders;
 mod mem;
 mod os;
 mod random;
@@ -14,6 +16,7 @@ mod small_disk;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::fault::{FailedCall, Fault, FaultEffect, FaultVfs, IoKind};
+pub use self::folders::make_dir;
 pub use self::mem::MemVfs;
 pub use self::os::OsVfs;
 pub use self::random::{Random, SeededRandom};

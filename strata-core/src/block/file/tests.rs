@@ -1,5 +1,5 @@
 use super::*;
-use crate::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, OsVfs, SeededRandom};
+use crate::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, OsVfs, SeededRandom, make_dir};
 
 const PAGE: u64 = BlockId::PAGE_BYTES;
 
@@ -9,7 +9,7 @@ fn folder() -> &'static Path {
 
 fn mem() -> MemVfs {
     let vfs = MemVfs::new();
-    vfs.create_dir_all(folder()).expect("folder");
+    make_dir(&vfs, folder()).expect("folder");
     vfs
 }
 

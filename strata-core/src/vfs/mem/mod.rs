@@ -3,7 +3,8 @@
 //! **What a power cut may do** ([`MemVfs::crash_clone`]): per file, keep none, all, a prefix or any subset of the
 //! changes since its last [`File::sync`], writes torn at 512-byte sectors; per directory, keep none, all, a prefix
 //! or any subset of the creates, renames and removes since its last [`Vfs::sync_dir`]. A rename is never torn, and
-//! belongs to the directory of its new name. Directories themselves survive once made.
+//! belongs to the directory of its new name. A directory that was made since the last sync of the one above it may be gone with
+//! all that is in it.
 //!
 //! **Concurrency.** `space` is locked shared by reads and writes of files and exclusively by namespace changes and
 //! `crash_clone`, so a clone is one instant of the whole file system. Lock order: `space`, then one file's content.
@@ -32,6 +33,8 @@ pub struct MemVfs {
 struct Space {
     files: BTreeMap<PathBuf, Arc<Node>>,
     directories: BTreeSet<PathBuf>,
+    /// Those that were there at a sync of the one above them.
+    durable_directories: BTreeSet<PathBuf>,
     /// The names as of the last sync of each directory.
     durable: BTreeMap<PathBuf, Arc<Node>>,
     /// What was done to names since, in order.
@@ -85,7 +88,20 @@ impl Space {
     }
 
     fn has_directory(&self, path: &Path) -> bool {
-        path.as_os_str().is_empty() || path == Path::new("/") || self.directories.contains(path)
+        is_root(path) || self.directories.contains(path)
+    }
+
+    /// The directories that a power cut may leave: of those not synced `keep` tells.
+    fn surviving_directories(&self, mut keep: impl FnMut() -> bool) -> BTreeSet<PathBuf> {
+        let mut kept = BTreeSet::new();
+        // Each comes after those above it.
+        for path in &self.directories {
+            let is_reachable = path.parent().is_none_or(|parent| is_root(parent) || kept.contains(parent));
+            if is_root(path) || is_reachable && (self.durable_directories.contains(path) || keep()) {
+                kept.insert(path.clone());
+            }
+        }
+        kept
     }
 
     fn need_parent(&self, path: &Path) -> io::Result<()> {
@@ -94,6 +110,10 @@ impl Space {
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
+}
+
+fn is_root(path: &Path) -> bool {
+    ["", "/", "."].iter().any(|root| path == Path::new(root))
 }
 
 impl MemVfs {
@@ -121,8 +141,12 @@ impl MemVfs {
                 change.apply(&mut names);
             }
         }
+        let directories = space.surviving_directories(|| mode == 1 || mode != 0 && random.chance(1, 2));
+        let is_there =
+            |path: &Path| path.parent().is_some_and(|parent| is_root(parent) || directories.contains(parent));
         let files: BTreeMap<PathBuf, Arc<Node>> = names
             .into_iter()
+            .filter(|(path, _)| is_there(path))
             .map(|(path, node)| {
                 let content = node.content.read().crashed(random);
                 (path, Arc::new(Node { content: RwLock::new(content) }))
@@ -131,7 +155,8 @@ impl MemVfs {
         let clone = Space {
             durable: files.clone(),
             files,
-            directories: space.directories.clone(),
+            durable_directories: directories.clone(),
+            directories,
             unsynced: Vec::new(),
             locks: BTreeSet::new(),
         };
@@ -214,6 +239,9 @@ impl Vfs for MemVfs {
             .into_iter()
             .partition(|change| change.directory() == Some(path));
         space.unsynced = rest;
+        let below = |entry: &&PathBuf| entry.parent() == Some(path);
+        let made: Vec<_> = space.directories.iter().filter(below).cloned().collect();
+        space.durable_directories.extend(made);
         for change in synced {
             change.apply(&mut space.durable);
         }

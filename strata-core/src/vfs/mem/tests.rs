@@ -1,11 +1,11 @@
 use super::*;
-use crate::vfs::SeededRandom;
+use crate::vfs::{SeededRandom, make_dir};
 
 const SEEDS: u64 = 400;
 
 fn vfs_with_folder() -> MemVfs {
     let vfs = MemVfs::new();
-    vfs.create_dir_all(Path::new("/db")).expect("folder");
+    make_dir(&vfs, Path::new("/db")).expect("folder");
     vfs
 }
 
@@ -176,5 +176,32 @@ fn a_seed_gives_the_same_crash_again() {
         let first = read_whole(&vfs.crash_clone(&SeededRandom::new(seed)), "/db/a");
         let second = read_whole(&vfs.crash_clone(&SeededRandom::new(seed)), "/db/a");
         assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_folder_may_be_gone_until_the_one_above_it_is_synced() {
+    let vfs = MemVfs::new();
+    vfs.create_dir_all(Path::new("/db")).expect("folder");
+    let file = vfs.open(Path::new("/db/a"), OpenMode::CreateNew).expect("create");
+    file.sync().expect("sync");
+    vfs.sync_dir(Path::new("/db")).expect("sync");
+    let survives = |vfs: &MemVfs| {
+        (0..SEEDS)
+            .filter(|seed| {
+                vfs.crash_clone(&SeededRandom::new(*seed)).exists(Path::new("/db/a")).expect("looks")
+            })
+            .count() as u64
+    };
+    let kept = survives(&vfs);
+    assert!(0 < kept && kept < SEEDS, "{kept}");
+    vfs.sync_dir(Path::new("/")).expect("sync");
+    assert_eq!(survives(&vfs), SEEDS);
+    make_dir(&vfs, Path::new("/x/y/z")).expect("made");
+    for seed in 0..SEEDS {
+        assert!(
+            vfs.crash_clone(&SeededRandom::new(seed)).exists(Path::new("/x/y/z")).expect("looks"),
+            "{seed}"
+        );
     }
 }
