@@ -10,6 +10,7 @@
 //! | what failed | the blocks written | the database |
 //! |---|---|---|
 //! | anything before the edit | freed | goes on; a later step tries again |
+//! | the disk was full | freed | gives back first what nobody sees any more, then goes on |
 //! | a sync of blocks | freed | poisoned |
 //! | the edit's own write or sync | kept, and nothing that is freed later is reused: the edit may be durable | poisoned |
 //!
@@ -36,7 +37,7 @@ use parking_lot::Mutex;
 pub use options::{MaintenanceMode, MaintenanceOptions};
 pub use thread::MaintenanceThread;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{HeapId, SegmentId};
 use crate::table::Shared;
 
@@ -89,6 +90,13 @@ impl Maintainer {
         let _turn = self.turn.lock();
         self.shared.store.check_writable()?;
         self.prune();
+        match self.most_urgent() {
+            Err(Error::DiskFull { .. }) if self.free_once()? => Ok(Step::Reclaim),
+            outcome => outcome,
+        }
+    }
+
+    fn most_urgent(&self) -> Result<Step> {
         if self.flush_is_due() {
             self.flush()?;
             return Ok(Step::Flush);
@@ -107,7 +115,7 @@ impl Maintainer {
     pub fn checkpoint(&self) -> Result<()> {
         let _turn = self.turn.lock();
         self.shared.store.check_writable()?;
-        self.checkpoint_now()
+        self.with_room(|| self.checkpoint_now())
     }
 
     /// Does all the work there is: seals long tails, freezes every sealed segment, drops garbage, compacts, checkpoints. VACUUM.
@@ -116,6 +124,20 @@ impl Maintainer {
         self.shared.store.check_writable()?;
         self.prune();
         self.seal_tails();
+        self.with_room(|| self.vacuum())
+    }
+
+    /// Does work again that the disk had no room for, as long as there is something to give back.
+    fn with_room(&self, work: impl Fn() -> Result<()>) -> Result<()> {
+        loop {
+            match work() {
+                Err(Error::DiskFull { .. }) if self.free_once()? => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn vacuum(&self) -> Result<()> {
         self.flush()?;
         while self.compact_once()? {}
         self.checkpoint_now()?;
@@ -139,9 +161,16 @@ impl Maintainer {
         self.shorten_journal()
     }
 
+    /// Where there is no room for a shorter journal beside the longer one, that stays.
     fn shorten_journal(&self) -> Result<()> {
         let store = &self.shared.store;
-        store.journal.shorten(store.manifest.state().journal_start)
+        match store.journal.shorten(store.manifest.state().journal_start) {
+            Err(error @ Error::DiskFull { .. }) => {
+                tracing::warn!(%error, "the journal keeps its length");
+                Ok(())
+            }
+            shortened => shortened,
+        }
     }
 
     /// How many commits have moved rows out of nearly empty segments since opening, those included whose fate is unknown.

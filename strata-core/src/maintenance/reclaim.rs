@@ -83,6 +83,24 @@ impl Maintainer {
         if self.drop_unused_heap()? {
             return Ok(Some(Step::Reclaim));
         }
+        self.reclaim_segments(|statuses, move_share| plan(statuses, move_share, freeze, all))
+    }
+
+    /// Gives back what takes no room to give back: a heap that nobody sees, or a segment that nobody sees a row of.
+    pub(super) fn free_once(&self) -> Result<bool> {
+        if self.drop_unused_heap()? {
+            return Ok(true);
+        }
+        let is_drop = |work: &SegmentWork| matches!(work, SegmentWork::Drop(_));
+        let done = self.reclaim_segments(|statuses, _| plan(statuses, None, false, false).filter(is_drop))?;
+        Ok(done.is_some())
+    }
+
+    /// Does what `plan` says of the first heap that it says anything of, given its segments and the share to move at.
+    fn reclaim_segments(
+        &self,
+        plan: impl Fn(&[SegmentStatus], Option<u32>) -> Option<SegmentWork>,
+    ) -> Result<Option<Step>> {
         let horizon = self.shared.store.snapshots.horizon();
         let tables = self.tables(&horizon);
         for heap in self.shared.store.heaps.all() {
@@ -92,7 +110,7 @@ impl Maintainer {
             let statuses: Vec<_> =
                 statuses.into_iter().filter(|status| !skipped.contains(&status.segment)).collect();
             let move_share = table.is_some().then_some(self.options.move_share);
-            let Some(work) = plan(&statuses, move_share, freeze, all) else { continue };
+            let Some(work) = plan(&statuses, move_share) else { continue };
             let segments = work.segments();
             let done = match (work, table) {
                 (SegmentWork::Move(segments), Some(table)) => self.move_rows(*table, &heap, &segments),

@@ -3,6 +3,7 @@
 mod common;
 mod dropped;
 mod durability;
+mod full_disk;
 mod gate;
 mod hooked;
 mod intercepted;

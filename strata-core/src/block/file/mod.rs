@@ -164,13 +164,13 @@ impl FileBlockStore {
         self.extents.lock().put_back(taken);
     }
 
-    /// Cuts a long free tail off the file. Failing costs space only.
-    fn cut_tail(&self) {
+    /// Cuts a free tail off the file, if it is long beside the slack. Failing costs space only.
+    fn cut_tail(&self, slack_bytes: u64) {
         let mut extents = self.extents.lock();
         if extents.is_recovering() {
             return;
         }
-        if let Some(end) = extents.cut_tail(self.options.slack_bytes / BlockId::PAGE_BYTES) {
+        if let Some(end) = extents.cut_tail(slack_bytes / BlockId::PAGE_BYTES) {
             let result = self.file.len().and_then(|len| match end * BlockId::PAGE_BYTES {
                 wanted if wanted < len => self.file.set_len(wanted),
                 _ => Ok(()),
@@ -198,6 +198,8 @@ impl BlockStore for FileBlockStore {
         self.unsynced.store(true, Ordering::Release);
         if let Err(error) = written {
             self.free(id);
+            // Where the file could not grow there is no free page either, though it would be the best fit next time.
+            self.cut_tail(0);
             return Err(match Error::io("write", &self.path, error) {
                 Error::DiskFull { .. } => Error::DiskFull { what: "a block" },
                 other => other,
@@ -274,7 +276,7 @@ impl BlockStore for FileBlockStore {
 
     fn finish_recovery(&self) -> Result<()> {
         self.extents.lock().finish_recovery();
-        self.cut_tail();
+        self.cut_tail(self.options.slack_bytes);
         Ok(())
     }
 
@@ -283,7 +285,7 @@ impl BlockStore for FileBlockStore {
         if let Some(run) = run {
             self.punch(run);
         }
-        self.cut_tail();
+        self.cut_tail(self.options.slack_bytes);
     }
 
     fn keep_freed(&self) {
