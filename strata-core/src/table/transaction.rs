@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::keys::{encode_index_key, index_keys, row_has_key};
 use super::read_set::{ReadCheck, ReadPredicate, ReadSet};
+use super::row::TableRow;
 use super::savepoint::Timeline;
 use super::shared::Shared;
 use super::unique::commit::{Claims, UniqueCheck};
@@ -200,11 +201,7 @@ impl Transaction {
         let (bytes, keys) = self.encode(table, values)?;
         let old = view.row(row)?;
         for index in table.indexes.iter().filter(|index| index.unique) {
-            // Other values may be the same key, as 30 days and a month are: the row itself would be in the way.
-            let key = keys.iter().find(|(id, _)| *id == index.id);
-            let datum = |column| old.datum(&table.schema, column);
-            let has_key = key.map(|(_, key)| row_has_key(table, index, key, datum)).transpose()?;
-            if has_key != Some(true) {
+            if !keeps_key(table, index, &old, &keys)? {
                 self.claim_key(table, index, values, &keys).await?;
             }
         }
@@ -550,6 +547,13 @@ impl Drop for Transaction {
         self.writes.read().discard_loads();
         self.shared.store.locks.release_all(self.id);
     }
+}
+
+/// Whether the row that is replaced has the key that the new one has in an index. Other values may be the same key, as 30 days and a
+/// month are: the row itself would be in the way.
+fn keeps_key(table: &TableDef, index: &IndexDef, old: &TableRow, keys: &[RowKey]) -> Result<bool> {
+    let Some((_, key)) = keys.iter().find(|(id, _)| *id == index.id) else { return Ok(false) };
+    row_has_key(table, index, key, |column| old.datum(&table.schema, column))
 }
 
 /// Ends a row that the snapshot shows in the first place and that is in the second.
