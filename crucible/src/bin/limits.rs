@@ -10,6 +10,10 @@ use crucible::limits::reader::Reader;
 use crucible::limits::writer::{End, Work, Writer};
 use strata_core::table::Isolation;
 
+/// The server's: what it keeps of freed memory counts too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tries the engine at its limits and says what it took.
 #[derive(Debug, Parser)]
 struct Arguments {

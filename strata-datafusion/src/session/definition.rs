@@ -8,7 +8,7 @@ use strata_core::catalog::change::NewColumn;
 use strata_core::heap::column::Selection;
 use strata_core::ids::{ColumnId, TableId};
 use strata_core::row::{Datum, arrow_type, datum_at, describe_key};
-use strata_core::table::{Transaction, decode_index_key};
+use strata_core::table::{Isolation, TableView, Transaction, decode_index_key};
 use strata_core::{Database, Error};
 
 use super::run::{self, Limits};
@@ -105,30 +105,54 @@ impl Session {
         Ok(plan.schema().fields().len())
     }
 
-    /// Whether any visible row has NULL in a column.
+    /// Whether any row has NULL in a column.
     pub(crate) fn has_nulls(&mut self, table: TableId, column: ColumnId) -> SqlResult<bool> {
-        let view = self.write_transaction("ALTER TABLE")?.view().table(table)?;
-        let schema = &view.def().schema;
-        let contents = view.contents()?;
-        for segment in contents.segments {
-            let mut start = 0;
-            while start < segment.slots() {
-                let end = segment.slots().min(start + 8_192);
-                let slots = view.visible_slots(&segment, start..end)?;
-                start = end;
-                let arrays = segment.read(schema, &[column], &Selection::Slots(slots))?;
-                if arrays.iter().any(|array| array.null_count() > 0) {
-                    return Ok(true);
-                }
-            }
-        }
-        for (row, _) in contents.own_rows {
-            if view.row(row)?.datum(schema, column)? == Datum::Null {
+        for view in self.views_for_constraint(table)? {
+            if view_has_nulls(&view, column)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// Whether a table has any row.
+    pub(crate) fn has_rows(&mut self, table: TableId) -> SqlResult<bool> {
+        Ok(self.views_for_constraint(table)?.iter().any(|view| view.row_count() > 0))
+    }
+
+    /// What must satisfy a new constraint of a table that is locked against all others: the rows there are now, and those
+    /// that the transaction's snapshot shows, which it goes on reading by the new schema.
+    fn views_for_constraint(&mut self, table: TableId) -> SqlResult<Vec<TableView>> {
+        let txn = self.write_transaction("ALTER TABLE")?;
+        let mut views = vec![txn.latest_view().table(table)?];
+        if txn.isolation() != Isolation::ReadCommitted {
+            views.push(txn.view().table(table)?);
+        }
+        Ok(views)
+    }
+}
+
+fn view_has_nulls(view: &TableView, column: ColumnId) -> SqlResult<bool> {
+    let schema = &view.def().schema;
+    let contents = view.contents()?;
+    for segment in contents.segments {
+        let mut start = 0;
+        while start < segment.slots() {
+            let end = segment.slots().min(start + 8_192);
+            let slots = view.visible_slots(&segment, start..end)?;
+            start = end;
+            let arrays = segment.read(schema, &[column], &Selection::Slots(slots))?;
+            if arrays.iter().any(|array| array.null_count() > 0) {
+                return Ok(true);
+            }
+        }
+    }
+    for (row, _) in contents.own_rows {
+        if view.row(row)?.datum(schema, column)? == Datum::Null {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// `SELECT default`, as a value of its column.

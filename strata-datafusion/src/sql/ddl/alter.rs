@@ -62,7 +62,7 @@ async fn apply(session: &mut Session, table: TableId, operation: &AlterTableOper
             if constraints.keys.iter().any(|(_, _, primary)| *primary) && def.primary_key().is_some() {
                 return Err(second_primary_key(&def.name));
             }
-            if !made.nullable && made.missing == Datum::Null && has_rows(session, table)? {
+            if !made.nullable && made.missing == Datum::Null && session.has_rows(table)? {
                 return Err(SqlError::from(strata_core::Error::NotNull { column: made.name })
                     .with_detail("The table has rows, and the column no default."));
             }
@@ -160,11 +160,6 @@ fn newest(
     table: TableId,
 ) -> SqlResult<std::sync::Arc<strata_core::catalog::TableDef>> {
     Ok(session.write_transaction("ALTER TABLE")?.newest_catalog().table(table)?.clone())
-}
-
-fn has_rows(session: &mut Session, table: TableId) -> SqlResult<bool> {
-    let view = session.write_transaction("ALTER TABLE")?.view();
-    Ok(view.table(table)?.row_count() > 0)
 }
 
 fn find_column(session: &mut Session, table: TableId, name: &Ident) -> SqlResult<ColumnId> {

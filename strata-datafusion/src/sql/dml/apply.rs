@@ -1,21 +1,22 @@
 //! Applying the result of a DML statement's query to the transaction.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray};
-use datafusion::arrow::datatypes::{SchemaRef, UInt64Type};
+use datafusion::arrow::array::Array;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use strata_core::catalog::TableDef;
 use strata_core::ids::{ColumnId, RowId};
+use strata_core::memory::{MemoryPool, Reservation};
 use strata_core::row::{ColumnBuilder, Datum};
 use strata_core::table::{Locked, MIN_BULK_ROWS, TableView};
 use strata_core::txn::{RowLockMode, TableLockMode};
 
 use super::plan::{Action, DmlPlan, plan};
 use super::returning;
+use super::targets::{Found, Targets, bytes_of};
 use super::values::{datums, exactly, fit_lengths};
 use crate::error::{SqlError, SqlResult};
 use crate::io::load::LoadError;
@@ -25,9 +26,6 @@ use crate::session::prepared::Prepared;
 use crate::session::run::{self, Limits};
 use crate::session::types::{Outcome, Parameter, RowStream, RowsTag};
 use crate::sql::plan::Planner;
-
-/// The rows that an UPDATE or DELETE has found: for each its new values.
-type Found = BTreeMap<RowId, Vec<Datum>>;
 
 pub(super) async fn run(
     session: &mut Session,
@@ -49,16 +47,30 @@ pub(super) async fn run(
     };
     match &dml.returning {
         None => Ok(Outcome::Command(tag)),
-        Some(plan) => statement.returning(session, &dml, plan.clone(), written.rows, tag).await,
+        Some(plan) => statement.returning(session, &dml, plan.clone(), &written.rows, tag).await,
     }
 }
 
 /// What a statement has written.
-#[derive(Default)]
 struct Written {
     count: u64,
     /// The rows, all columns, if RETURNING wants them.
     rows: Vec<Vec<Datum>>,
+    /// What they take of the database's memory.
+    memory: Reservation,
+}
+
+impl Written {
+    fn new(pool: &MemoryPool) -> Self {
+        Self { count: 0, rows: Vec::new(), memory: pool.empty("rows to be returned") }
+    }
+
+    /// Keeps a row for RETURNING.
+    fn keep(&mut self, row: Vec<Datum>) -> SqlResult<()> {
+        self.memory.grow(bytes_of(&row))?;
+        self.rows.push(row);
+        Ok(())
+    }
 }
 
 struct Statement<'a> {
@@ -123,7 +135,7 @@ impl Statement<'_> {
             first.push(batch);
         }
         if rows < MIN_BULK_ROWS || dml.returning.is_some() {
-            let mut written = Written::default();
+            let mut written = Written::new(session.engine().database().pool());
             for batch in first {
                 self.insert_batch(session, dml, &batch, &mut written).await?;
             }
@@ -146,7 +158,7 @@ impl Statement<'_> {
             Ok::<_, LoadError>(self.limits.race(load.finish()).await??)
         };
         match loaded.await {
-            Ok(count) => Ok(Written { count, rows: Vec::new() }),
+            Ok(count) => Ok(Written { count, ..Written::new(session.engine().database().pool()) }),
             Err(LoadError::Engine(error)) => Err(session.engine_error(error, &catalog)),
             Err(LoadError::Sql(error)) => Err(error),
         }
@@ -176,7 +188,7 @@ impl Statement<'_> {
             inserted.map_err(|error| describe(session, error, table, &row))?;
             written.count += 1;
             if dml.returning.is_some() {
-                written.rows.push(row);
+                written.keep(row)?;
             }
         }
         Ok(())
@@ -194,19 +206,21 @@ impl Statement<'_> {
         let query = self.bind(session, dml.query.clone())?;
         loop {
             let view = planner.relations().view().table(dml.table.id)?;
-            let found = self.find(session, dml, planner, query.clone(), columns).await?;
-            let mut current = Found::new();
+            let mut targets = self.find(session, dml, planner, query.clone(), columns).await?;
+            if dml.is_simple {
+                targets = targets.in_pieces();
+            }
+            let mut written = Written::new(session.engine().database().pool());
             let mut moved = Vec::new();
-            for (row, values) in found {
-                let txn = session.write_transaction("UPDATE")?;
-                match self.limits.race(txn.lock_row(&view, row, mode)).await?? {
-                    Locked::Current => drop(current.insert(row, values)),
-                    Locked::Moved(newest) => moved.push(newest),
-                    Locked::Gone => {}
+            while let Some(mut found) = targets.next().await? {
+                self.lock(session, &view, &mut found, mode, &mut moved).await?;
+                if moved.is_empty() || dml.is_simple {
+                    self.write(session, dml, &view, found, columns, &mut written).await?;
                 }
             }
+            drop(targets);
             if moved.is_empty() {
-                return self.write(session, dml, &[(view, current)], columns).await;
+                return Ok(written);
             }
             // The newest versions are committed and locked: a new snapshot sees them, and they stay.
             planner = session.start_statement()?.0.with_target(dml.name.clone());
@@ -215,12 +229,40 @@ impl Statement<'_> {
             }
             let newer = planner.relations().view().table(dml.table.id)?;
             let restricted = planner.with_target_rows(dml.table.id, moved);
-            let again = self.find(session, dml, restricted, query.clone(), columns).await?;
-            return self.write(session, dml, &[(view, current), (newer, again)], columns).await;
+            let mut again = self.find(session, dml, restricted, query.clone(), columns).await?.in_pieces();
+            while let Some(found) = again.next().await? {
+                self.write(session, dml, &newer, found, columns, &mut written).await?;
+            }
+            return Ok(written);
         }
     }
 
-    /// Runs the query: RowIds with the new values of the columns that are set.
+    /// Locks rows. Those that are as the view shows them stay in `found`; what others have become goes to `moved`.
+    async fn lock(
+        &self,
+        session: &mut Session,
+        view: &TableView,
+        found: &mut Found,
+        mode: RowLockMode,
+        moved: &mut Vec<RowId>,
+    ) -> SqlResult<()> {
+        let mut others = Vec::new();
+        for row in found.rows.keys() {
+            let txn = session.write_transaction("UPDATE")?;
+            match self.limits.race(txn.lock_row(view, *row, mode)).await?? {
+                Locked::Current => continue,
+                Locked::Moved(newest) => moved.push(newest),
+                Locked::Gone => {}
+            }
+            others.push(*row);
+        }
+        for row in others {
+            found.rows.remove(&row);
+        }
+        Ok(())
+    }
+
+    /// Runs the query.
     async fn find(
         &self,
         session: &Session,
@@ -228,69 +270,43 @@ impl Statement<'_> {
         planner: Planner,
         query: LogicalPlan,
         columns: Option<&[ColumnId]>,
-    ) -> SqlResult<Found> {
-        let (_, mut batches) =
-            run::run(session.engine(), Arc::new(planner), query, self.limits.clone()).await?;
-        let mut found = Found::new();
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            let rows = batch
-                .columns()
-                .first()
-                .and_then(|array| array.as_primitive_opt::<UInt64Type>())
-                .ok_or_else(|| SqlError::internal("the target query gives no RowIds"))?;
-            let mut values = Vec::new();
-            for (id, array) in columns.unwrap_or_default().iter().zip(&batch.columns()[1..]) {
-                let column = dml
-                    .table
-                    .schema
-                    .column(*id)
-                    .ok_or_else(|| SqlError::internal("a column vanished from its table"))?;
-                values.push(datums(array, column)?);
-            }
-            for place in 0..rows.len() {
-                // A target joined twice is updated once, as in Postgres: the first one wins.
-                let row = RowId::new(rows.value(place));
-                found
-                    .entry(row)
-                    .or_insert_with(|| values.iter().map(|column| column[place].clone()).collect());
-            }
-        }
-        Ok(found)
+    ) -> SqlResult<Targets> {
+        let engine = session.engine();
+        let (_, batches) = run::run(engine, Arc::new(planner), query, self.limits.clone()).await?;
+        Ok(Targets::new(batches, &dml.table, columns, engine.database().pool()))
     }
 
     async fn write(
         &self,
         session: &mut Session,
         dml: &DmlPlan,
-        parts: &[(TableView, Found)],
+        view: &TableView,
+        found: Found,
         columns: Option<&[ColumnId]>,
-    ) -> SqlResult<Written> {
-        let mut written = Written::default();
-        for (view, found) in parts {
-            for (row, values) in found {
-                let mut stored = Vec::new();
-                if columns.is_some() || dml.returning.is_some() {
-                    stored = view.row(*row)?.to_datums(&dml.table.schema)?;
-                }
-                for (id, value) in columns.unwrap_or_default().iter().zip(values) {
-                    stored[id.get() as usize] = value.clone();
-                }
-                let txn = session.write_transaction("UPDATE")?;
-                match columns {
-                    None => txn.delete(view, *row)?,
-                    Some(_) => {
-                        let updated = self.limits.race(txn.update(view, *row, &stored)).await?;
-                        updated.map_err(|error| describe(session, error, &dml.table, &stored))?;
-                    }
-                }
-                written.count += 1;
-                if dml.returning.is_some() {
-                    written.rows.push(stored);
+        written: &mut Written,
+    ) -> SqlResult<()> {
+        for (row, values) in &found.rows {
+            let mut stored = Vec::new();
+            if columns.is_some() || dml.returning.is_some() {
+                stored = view.row(*row)?.to_datums(&dml.table.schema)?;
+            }
+            for (id, value) in columns.unwrap_or_default().iter().zip(values) {
+                stored[id.get() as usize] = value.clone();
+            }
+            let txn = session.write_transaction("UPDATE")?;
+            match columns {
+                None => txn.delete(view, *row)?,
+                Some(_) => {
+                    let updated = self.limits.race(txn.update(view, *row, &stored)).await?;
+                    updated.map_err(|error| describe(session, error, &dml.table, &stored))?;
                 }
             }
+            written.count += 1;
+            if dml.returning.is_some() {
+                written.keep(stored)?;
+            }
         }
-        Ok(written)
+        Ok(())
     }
 
     async fn returning(
@@ -298,10 +314,10 @@ impl Statement<'_> {
         session: &mut Session,
         dml: &DmlPlan,
         plan: LogicalPlan,
-        rows: Vec<Vec<Datum>>,
+        rows: &[Vec<Datum>],
         tag: String,
     ) -> SqlResult<Outcome> {
-        let batch = table_batch(&dml.table, &rows)?;
+        let batch = table_batch(&dml.table, rows)?;
         let plan = returning::over_rows(self.bind(session, plan)?, batch)?;
         let fields = crate::session::prepared::result_fields(plan.schema());
         let (planner, _) = session.start_statement()?;

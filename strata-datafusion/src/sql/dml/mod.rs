@@ -4,11 +4,14 @@
 //! the rows to insert, or for each target row its RowId and the values of SET. The query goes through the ordinary
 //! planner; its result is applied to the transaction here ([`apply`]).
 //!
-//! **UPDATE and DELETE under READ COMMITTED.** All target rows are locked, in RowId order, before any is written. A
+//! **UPDATE and DELETE under READ COMMITTED.** Target rows are locked in RowId order before any is written. A
 //! row that was replaced meanwhile is followed to its newest version; then the same query runs again on a new
 //! snapshot, restricted to those versions, so that WHERE and SET see them (as Postgres re-evaluates). Where the
 //! query reaches beyond the target row (joins, subqueries) the whole statement runs again on a new snapshot, with its
-//! locks kept, as Oracle does.
+//! locks kept, as Oracle does; nothing is written before it has found all rows as it sees them.
+//!
+//! **Memory.** Many rows of a query that reads nothing but the target are locked and written in pieces, while the query runs: it
+//! reads a view of before. All other rows that are found, and those that RETURNING wants, must fit into memory.
 
 mod apply;
 mod change;
@@ -16,6 +19,9 @@ mod constants;
 mod insert;
 pub(crate) mod plan;
 mod returning;
+mod targets;
+#[cfg(test)]
+mod tests;
 pub(crate) mod values;
 
 use datafusion::sql::sqlparser::ast::Statement as Ast;

@@ -1,51 +1,17 @@
 //! Rows that two sessions want.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::util::display::array_value_to_string;
-use futures::StreamExt;
-use strata_core::{Database, Options};
+use strata_core::Options;
 
 use crate::error::SqlResult;
-use crate::session::{Engine, EngineOptions, Outcome, Session, SessionOptions};
-
-fn engine() -> Arc<Engine> {
-    let options = EngineOptions { analytical_threads: 2 };
-    Engine::new(Database::in_memory(Options::default()).unwrap(), options).unwrap()
-}
-
-async fn run(session: &mut Session, sql: &str) -> SqlResult<Vec<String>> {
-    let result = run_statements(session, sql).await;
-    match &result {
-        Ok(_) => session.finish_implicit().await?,
-        Err(_) => session.fail().await,
-    }
-    result
-}
-
-async fn run_statements(session: &mut Session, sql: &str) -> SqlResult<Vec<String>> {
-    let mut answer = Vec::new();
-    for statement in session.parse(sql)? {
-        let Outcome::Rows(mut rows) = session.execute_statement(&statement).await?.streamed()? else {
-            continue;
-        };
-        while let Some(batch) = rows.batches.next().await {
-            let batch = batch?;
-            for row in 0..batch.num_rows() {
-                let cells = batch.columns().iter().map(|column| array_value_to_string(column, row).unwrap());
-                answer.push(cells.collect::<Vec<_>>().join("|"));
-            }
-        }
-    }
-    Ok(answer)
-}
+use crate::session::testing::{engine, run, session};
 
 /// What a locking query answers that waits while another session changes rows.
 async fn after(change: &str, end: &str, query: &'static str, block: &'static str) -> SqlResult<Vec<String>> {
-    let engine = engine();
-    let mut one = Session::new(engine.clone(), SessionOptions::default());
-    let mut two = Session::new(engine, SessionOptions::default());
+    let engine = engine(Options::default());
+    let mut one = session(&engine);
+    let mut two = session(&engine);
     run(
         &mut one,
         "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 10), (2, 20), (3, 30)",
