@@ -28,9 +28,10 @@ pub(crate) fn manifest(data: &[u8]) {
             let mut header = choices.array::<HEADER_BYTES>();
             let checksum = crc32fast::hash(&header[..36]);
             header[36..40].copy_from_slice(&checksum.to_le_bytes());
-            let Some((fields, _)) = GroupHeader::decode(&header) else { return };
+            let Ok(Some((fields, _))) = GroupHeader::decode(&header, NUMBER) else { return };
             let (again, _) = fields.encode(choices.rest());
-            assert_eq!(GroupHeader::decode(&again).map(|(fields, _)| fields), Some(fields));
+            let read = GroupHeader::decode(&again, NUMBER).expect("of this version");
+            assert_eq!(read.map(|(fields, _)| fields), Some(fields));
         }
         _ => file(&mut choices),
     }
