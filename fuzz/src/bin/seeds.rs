@@ -146,16 +146,19 @@ fn create(db: &Database) -> TableId {
 
 /// The groups of a manifest, each alone, and all as a file.
 fn manifest(file: &[u8]) {
-    let mut all = vec![2, 1];
+    let (mut all, mut last) = (vec![2, 1], 0);
     for (at, group) in file.chunks(PAGE).enumerate().filter(|(_, page)| page.starts_with(b"SMEG")) {
         let length = u32::from_le_bytes(group[28..32].try_into().expect("four bytes")) as usize;
         let Some(payload) = file.get(at * PAGE + 64..at * PAGE + 64 + length) else { continue };
         put("manifest", &format!("group-{at}"), &prefixed(&[0], payload));
+        last = all.len();
         all.push(0);
         all.extend((length as u16).to_le_bytes());
         all.extend(payload);
     }
     put("manifest", "file", &all);
+    all[last] = 10;
+    put("manifest", "other-version", &all);
 }
 
 /// The blocks of a store, by kind.
@@ -283,6 +286,8 @@ fn by_hand() {
         }
         put("column_block", &format!("mode-{mode}"), &prefixed(&[0, mode, mode, 1], &counting));
     }
+    // One segment of two batches, of which the second is of another version.
+    put("journal", "other-version", &[3, 0, 1, 0, 2, 0, 0, 3, 7, 7, 7, 0, 8, 0, 1, 7, 0, 1]);
     many_marks();
     put("marks", "chosen", &prefixed(&[0], &counting));
     put("row_page", "chosen", &prefixed(&[0], &counting));
