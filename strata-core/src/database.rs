@@ -17,6 +17,7 @@ use crate::manifest::{Manifest, ManifestState};
 use crate::memory::MemoryPool;
 use crate::sizes::Sizes;
 use crate::table::{BulkSizes, Isolation, ReadView, Shared, Transaction};
+use crate::txn::record;
 use crate::txn::recovery::{Replayed, replay};
 use crate::txn::{HeapSet, Loads, Store, StoreParts};
 use crate::vfs::{MemVfs, OsVfs, Vfs, make_dir};
@@ -99,8 +100,9 @@ impl Database {
         let lock = vfs.try_lock(&lock_path).map_err(|source| Error::io("lock", &lock_path, source))?;
         let lock = lock.ok_or_else(|| Error::InUse { path: dir.to_owned() })?;
         let pool = MemoryPool::new(options.memory_bytes);
-        let (manifest, state) =
-            Manifest::open_with(vfs.clone(), &dir.join("manifest"), options.sizes.manifest_growth_bytes)?;
+        // Nothing is written before all that a newer version may have written has been looked at.
+        let found = Manifest::find(vfs.clone(), &dir.join("manifest"))?;
+        let state = found.state();
         let blocks = FileBlockStore::open(vfs.as_ref(), dir, options.sizes.blocks)?;
         for block in state.blocks() {
             blocks.adopt(block)?;
@@ -130,9 +132,12 @@ impl Database {
             JournalOptions {
                 segment_bytes: options.sizes.journal_file_bytes,
                 pool: Some(pool.clone()),
+                newest_format: Some(record::FORMAT),
                 ..JournalOptions::default()
             },
         )?;
+        let manifest = found.open(options.sizes.manifest_growth_bytes)?;
+        let state = manifest.state();
         let last_commit = state.counters.last_commit;
         let store = Store::new(StoreParts { pool, cache, heaps, tree, journal, manifest, last_commit });
         let replayed = replay(&store, records, state.index_flushed, &KnownLoads(&state))?;

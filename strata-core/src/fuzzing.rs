@@ -53,11 +53,17 @@ pub fn key(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
     type Target = fn(&[u8]);
+
+    fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+        let inputs = fs::read_dir(corpora.join(name)).expect("a corpus").flatten();
+        inputs.map(|input| (input.path(), fs::read(input.path()).expect("reads"))).collect()
+    }
 
     /// Replays what the fuzzer has kept, and what it has found: `fuzz/corpus`, a folder for each target.
     #[test]
@@ -73,15 +79,27 @@ mod tests {
             ("row", row),
             ("key", key),
         ];
-        let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
         for (name, target) in targets {
-            let inputs: Vec<_> = fs::read_dir(corpora.join(name)).expect("a corpus").flatten().collect();
+            let inputs = corpus(name);
             assert!(inputs.len() > 2, "the corpus of {name} has {} inputs", inputs.len());
-            for input in inputs {
-                let bytes = fs::read(input.path()).expect("reads");
+            for (path, bytes) in inputs {
                 let outcome = std::panic::catch_unwind(|| target(&bytes));
-                assert!(outcome.is_ok(), "{}", input.path().display());
+                assert!(outcome.is_ok(), "{}", path.display());
             }
         }
+    }
+
+    /// A fuzzer hardly finds the 8 KiB of a bitmap by itself, nor the counts that must agree with it.
+    #[test]
+    fn the_corpora_have_what_takes_many_bytes() {
+        let records = corpus("record");
+        let sections = crate::txn::fuzzing::sections(records.iter().map(|(_, bytes)| &bytes[..]));
+        let many: Vec<_> = sections.iter().flat_map(|section| &section.dense).collect();
+        assert!(many.iter().any(|(_, marks)| marks.runs().any(|(first, count)| first == 0 && count > 1)));
+        assert!(many.iter().any(|(_, marks)| marks.run_count() == marks.count() as usize), "offsets");
+        assert!(many.iter().any(|(segment, _)| segment.first_row().is_provisional()), "on loaded rows");
+        let is_bitmap =
+            |bytes: &[u8]| crate::heap::fuzzing::image(bytes).is_some_and(|image| image.encode()[4] == 0);
+        assert!(corpus("marks").iter().any(|(_, bytes)| bytes[0] % 4 == 1 && is_bitmap(&bytes[1..])));
     }
 }

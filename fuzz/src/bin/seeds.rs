@@ -1,6 +1,7 @@
-//! Writes the seeds of the corpora: what the engine itself writes, taken out of the files of a small database, and column
-//! blocks of every encoding. `cargo run --bin seeds` in `fuzz/`; the fuzzer takes it from there.
+//! Writes the seeds of the corpora: what the engine itself writes, taken out of the files of a small database and of the newest
+//! fixture of strata-core, and column blocks of every encoding. `cargo run --bin seeds` in `fuzz/`; the fuzzer takes it from there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
@@ -8,10 +9,12 @@ use std::sync::Arc;
 
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
-use strata_core::heap::column::{EncodeOptions, encode_block};
-use strata_core::ids::{ColumnId, Lsn, TableId};
+use strata_core::heap::column::{EncodeOptions, Encoding, encode_block};
+use strata_core::heap::{MarkGroup, MarksImage};
+use strata_core::ids::{ColumnId, HeapId, Lsn, RowId, SegmentId, TableId, Timestamp};
 use strata_core::journal::{Journal, JournalOptions};
 use strata_core::maintenance::MaintenanceMode;
+use strata_core::manifest::Manifest;
 use strata_core::row::{ColumnBuilder, ColumnType, Datum, KeyOrder};
 use strata_core::table::Isolation;
 use strata_core::txn::{TableLockMode, block_on};
@@ -41,19 +44,40 @@ fn main() {
             _ => {}
         }
     }
-    let (_, replay) = Journal::open(
-        Arc::new(vfs.clone()),
-        &Path::new(DIR).join("journal"),
-        Lsn::new(0),
-        Lsn::new(0),
-        JournalOptions::default(),
-    )
-    .expect("opens");
-    for (at, record) in replay.enumerate() {
-        put("record", &format!("commit-{at}"), &record.expect("reads").payload);
-    }
+    records("commit", vfs, Lsn::new(0));
+    let vfs = fixture("v3");
+    let start = Manifest::read(&vfs, &Path::new(DIR).join("manifest")).expect("reads").journal_start;
+    records("v3", vfs, start);
     column_blocks();
     by_hand();
+}
+
+/// The records of a journal.
+fn records(name: &str, vfs: MemVfs, start: Lsn) {
+    let dir = Path::new(DIR).join("journal");
+    let opened = Journal::open(Arc::new(vfs), &dir, start, start, JournalOptions::default());
+    let (_, replay) = opened.expect("opens");
+    for (at, record) in replay.enumerate() {
+        put("record", &format!("{name}-{at}"), &record.expect("reads").payload);
+    }
+}
+
+/// A database among the fixtures of strata-core: its journal has many marks on segments, and rows that were written out.
+fn fixture(name: &str) -> MemVfs {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strata-core/tests/fixtures").join(name);
+    let vfs = MemVfs::new();
+    for folder in ["", "manifest", "journal"] {
+        vfs.create_dir_all(&Path::new(DIR).join(folder)).expect("made");
+        for entry in fs::read_dir(root.join(folder)).expect("is there") {
+            let path = entry.expect("readable").path();
+            if path.is_file() {
+                let name = path.strip_prefix(&root).expect("is below");
+                let file = vfs.open(&Path::new(DIR).join(name), OpenMode::CreateNew).expect("made");
+                file.write_at(0, &fs::read(&path).expect("readable")).expect("written");
+            }
+        }
+    }
+    vfs
 }
 
 /// A seed of a target.
@@ -122,16 +146,19 @@ fn create(db: &Database) -> TableId {
 
 /// The groups of a manifest, each alone, and all as a file.
 fn manifest(file: &[u8]) {
-    let mut all = vec![2, 1];
+    let (mut all, mut last) = (vec![2, 1], 0);
     for (at, group) in file.chunks(PAGE).enumerate().filter(|(_, page)| page.starts_with(b"SMEG")) {
         let length = u32::from_le_bytes(group[28..32].try_into().expect("four bytes")) as usize;
         let Some(payload) = file.get(at * PAGE + 64..at * PAGE + 64 + length) else { continue };
         put("manifest", &format!("group-{at}"), &prefixed(&[0], payload));
+        last = all.len();
         all.push(0);
         all.extend((length as u16).to_le_bytes());
         all.extend(payload);
     }
     put("manifest", "file", &all);
+    all[last] = 10;
+    put("manifest", "other-version", &all);
 }
 
 /// The blocks of a store, by kind.
@@ -164,10 +191,11 @@ fn column_blocks() {
         ("fsst", ColumnType::Text, Box::new(move |at| Datum::Text(text(at)))),
         ("bytes", ColumnType::Bytes, Box::new(|at| Datum::Bytes(vec![at as u8; (at % 9) as usize]))),
         ("float", ColumnType::Float64, Box::new(|at| Datum::Float64((at as f64).sqrt()))),
-        ("price", ColumnType::Float64, Box::new(|at| Datum::Float64((at * 37 % 1000) as f64 / 100.0))),
+        ("price", ColumnType::Float64, Box::new(|at| Datum::Float64((at * 7919 % 503) as f64 / 100.0))),
         ("real", ColumnType::Float32, Box::new(|at| Datum::Float32(at as f32 / 8.0))),
         ("bool", ColumnType::Bool, Box::new(|at| Datum::Bool(at % 3 == 0))),
-        ("runs", ColumnType::Int16, Box::new(|at| Datum::Int16((at / 20) as i16))),
+        ("runs", ColumnType::Date, Box::new(|at| Datum::Date(20_000 + (at / 20) as i32))),
+        ("few-in-runs", ColumnType::Text, Box::new(|at| Datum::Text(format!("part {}", at / 50)))),
         (
             "decimal",
             ColumnType::Decimal { precision: 38, scale: 2 },
@@ -180,9 +208,10 @@ fn column_blocks() {
             Box::new(|at| Datum::Array(vec![Datum::Int32(at as i32), Datum::Null])),
         ),
     ];
+    let mut encodings = BTreeSet::new();
     for (name, column_type, value) in cases {
-        for (sparse, rows) in [(false, 30_i64), (true, 100)] {
-            let mut words = vec![0_u64; 2];
+        for (sparse, rows) in [(false, 30_i64), (true, 100), (false, 300)] {
+            let mut words = vec![0_u64; rows.unsigned_abs().div_ceil(64) as usize];
             (0..rows).for_each(|slot| words[slot as usize / 64] |= u64::from(slot % 3 != 1) << (slot % 64));
             let slots = (0..rows).filter(|slot| !sparse || slot % 3 != 1);
             let mut builder = ColumnBuilder::new(&column_type, 0);
@@ -194,13 +223,58 @@ fn column_blocks() {
             let presence = sparse.then_some(&words[..]);
             let payload =
                 encode_block(&columns, presence, rows as u32, &EncodeOptions::default()).expect("encodes");
-            put(
-                "column_block",
-                &format!("{name}-{}", if sparse { "sparse" } else { "dense" }),
-                &prefixed(&[1], &payload),
-            );
+            let form = match (sparse, rows) {
+                (true, _) => "sparse",
+                (false, 30) => "dense",
+                (false, _) => "long",
+            };
+            put("column_block", &format!("{name}-{form}"), &prefixed(&[1], &payload));
+            if !sparse {
+                // The header, the column's id and type.
+                encodings.insert(payload[64 + 4 + 4]);
+            }
         }
     }
+    let all = [
+        Encoding::Constant,
+        Encoding::Plain,
+        Encoding::BitPacked,
+        Encoding::Dictionary,
+        Encoding::Fsst,
+        Encoding::Alp,
+        Encoding::RunEnd,
+        Encoding::RunEndDictionary,
+    ];
+    assert_eq!(encodings, all.map(|encoding| encoding as u8).into(), "seeds of every encoding");
+}
+
+/// Marks of a block that take a bitmap, and ways to choose many marks.
+fn many_marks() {
+    let dead = vec![0x5555_5555_5555_5555; 1024];
+    let marks =
+        (0..600_u16).map(|place| (2 * place, (place % 3 > 0).then(|| RowId::new(place.into()).into())));
+    let groups = vec![MarkGroup { end_ts: Timestamp::new(9), marks: marks.collect() }];
+    let (heap, segment, floor) = (HeapId::new(7), SegmentId::new(5), Timestamp::new(3));
+    let image = MarksImage { heap, segment, dead, floor, groups };
+    put("marks", "bitmap", &prefixed(&[1], &image.encode()));
+    // Two stretches of slots, of which every second, and every one: first slot, 64s, step.
+    let slots = [2, 0, 0, 40, 1, 0, 0xC0, 3, 0];
+    put("marks", "chosen-bitmap", &[&[0], &slots[..], &[1, 4, 0, 0, 3]].concat());
+    let mut chosen = [&[2], &slots[..]].concat();
+    for kind in 0..4 {
+        chosen.extend([kind, 0x40, 1, 0, 0, 1, 0, 0, 0, 0, 0]);
+    }
+    put("marks", "many-chosen", &chosen);
+    // 1,281 slots and 193: those without a successor, and those of a run.
+    let mut runs = [&[3], &slots[..], &[0, 2, 0, 0, 0]].concat();
+    for (first, count) in [(u64::MAX, 1_281_u32), (4_096, 193)] {
+        runs.extend(first.to_le_bytes());
+        runs.extend(count.to_le_bytes());
+    }
+    put("marks", "many-in-runs", &runs);
+    let mut offsets = [&[3], &[1, 0, 0, 8, 0][..], &[1], &70_000_u64.to_le_bytes()].concat();
+    (0..513_u32).for_each(|place| offsets.extend((place * 7919 % 1021).to_le_bytes()));
+    put("marks", "many-as-offsets", &offsets);
 }
 
 /// Targets whose bytes are choices: a few that lead into each of their modes.
@@ -212,6 +286,9 @@ fn by_hand() {
         }
         put("column_block", &format!("mode-{mode}"), &prefixed(&[0, mode, mode, 1], &counting));
     }
+    // One segment of two batches, of which the second is of another version.
+    put("journal", "other-version", &[3, 0, 1, 0, 2, 0, 0, 3, 7, 7, 7, 0, 8, 0, 1, 7, 0, 1]);
+    many_marks();
     put("marks", "chosen", &prefixed(&[0], &counting));
     put("row_page", "chosen", &prefixed(&[0], &counting));
     let startup = b"\0\0\0\x08\x04\xd2\x16\x2f";

@@ -3,9 +3,13 @@
 //! 64 bytes of header, then the payload, then zeros up to the next 4 KiB boundary. The header has a checksum of its
 //! own, so that its length can be trusted before the payload is read. The batch checksum covers header fields and
 //! payload, and through `previous` all batches before it.
+//!
+//! In every version magic, version, segment and the header's checksum keep their places, so that a batch of a newer one is
+//! told from bytes that are none: those may be a torn tail, to be cut off.
 
-use std::io;
+use std::path::Path;
 
+use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::journal::window::Window;
 
@@ -52,7 +56,22 @@ impl BatchHeader {
     }
 
     /// The fields and the batch checksum, if the header is intact.
-    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<(Self, u32)> {
+    ///
+    /// # Errors
+    /// `UnsupportedFormat` for an intact header that another version wrote in this segment. In others, which a recycled file has
+    /// held before, it counts as nothing.
+    pub fn decode(bytes: &[u8; HEADER_BYTES], segment: u64) -> Result<Option<(Self, u32)>> {
+        let sealed = u32::from_le_bytes(field(bytes, 52)) == crc32fast::hash(&bytes[..52]);
+        if field::<4>(bytes, 0) != MAGIC || !sealed {
+            return Ok(None);
+        }
+        let version = u16::from_le_bytes(field(bytes, 4));
+        if version != VERSION {
+            let is_own = u64::from_le_bytes(field(bytes, 16)) == segment;
+            let (found, supported) = (version.into(), VERSION.into());
+            let newer = Error::UnsupportedFormat { what: "the journal".into(), found, supported };
+            return if is_own { Err(newer) } else { Ok(None) };
+        }
         let header = Self {
             epoch: u64::from_le_bytes(field(bytes, 8)),
             segment: u64::from_le_bytes(field(bytes, 16)),
@@ -61,13 +80,10 @@ impl BatchHeader {
             previous: u32::from_le_bytes(field(bytes, 40)),
             payload_bytes: u32::from_le_bytes(field(bytes, 44)),
         };
-        let intact = field::<4>(bytes, 0) == MAGIC
-            && u16::from_le_bytes(field(bytes, 4)) == VERSION
-            && u32::from_le_bytes(field(bytes, 52)) == crc32fast::hash(&bytes[..52])
-            && header.payload_bytes > 0
+        let possible = header.payload_bytes > 0
             && header.payload_bytes as usize <= MAX_BATCH_BYTES - HEADER_BYTES
             && header.position.get().checked_add(u64::from(header.payload_bytes)).is_some();
-        intact.then(|| (header, u32::from_le_bytes(field(bytes, 48))))
+        Ok(possible.then(|| (header, u32::from_le_bytes(field(bytes, 48)))))
     }
 
     /// The position behind the last payload byte.
@@ -105,14 +121,19 @@ pub(super) enum BatchAt<'a> {
     Broken { detail: &'static str, bytes: u64 },
 }
 
-/// Reads what stands at `offset`.
-pub(super) fn read_batch(
-    window: &mut Window,
+/// Reads what stands at `offset` of the file at `path`.
+///
+/// # Errors
+/// `UnsupportedFormat` for a batch of another version; `Io`.
+pub(super) fn read_batch<'a>(
+    window: &'a mut Window,
+    path: &Path,
     offset: u64,
     epoch: u64,
     segment: u64,
-) -> io::Result<BatchAt<'_>> {
-    let start = window.slice(offset, HEADER_BYTES)?;
+) -> Result<BatchAt<'a>> {
+    let failed = |source| Error::io("read", path, source);
+    let start = window.slice(offset, HEADER_BYTES).map_err(failed)?;
     let Some(bytes) = start.first_chunk::<HEADER_BYTES>() else {
         return Ok(BatchAt::Absent);
     };
@@ -120,14 +141,14 @@ pub(super) fn read_batch(
         return Ok(BatchAt::Absent);
     }
     let bytes = *bytes;
-    let Some((header, checksum)) = BatchHeader::decode(&bytes) else {
+    let Some((header, checksum)) = BatchHeader::decode(&bytes, segment)? else {
         return Ok(BatchAt::Broken { detail: "the batch header fails its checksum", bytes: ALIGNMENT });
     };
     if (header.epoch, header.segment) != (epoch, segment) {
         return Ok(BatchAt::Absent);
     }
     let wanted = HEADER_BYTES + header.payload_bytes as usize;
-    let payload = window.slice(offset, wanted)?.get(HEADER_BYTES..wanted);
+    let payload = window.slice(offset, wanted).map_err(failed)?.get(HEADER_BYTES..wanted);
     match payload {
         Some(payload) if batch_checksum(&bytes, payload) == checksum => {
             Ok(BatchAt::Intact { header, checksum, payload })
@@ -165,7 +186,7 @@ mod tests {
         expected.extend_from_slice(GOLDEN_CHECKSUMS);
         expected.extend_from_slice(&[0; 8]);
         assert_eq!(bytes.as_slice(), expected.as_slice());
-        assert_eq!(BatchHeader::decode(&bytes), Some((example(), checksum)));
+        assert_eq!(BatchHeader::decode(&bytes, 3).expect("known"), Some((example(), checksum)));
     }
 
     // Computed with another CRC-32 implementation.
@@ -177,7 +198,7 @@ mod tests {
         for bit in 0..56 * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(BatchHeader::decode(&flipped), None, "bit {bit}");
+            assert_eq!(BatchHeader::decode(&flipped, 3).expect("damaged"), None, "bit {bit}");
         }
     }
 
@@ -188,7 +209,9 @@ mod tests {
         let payload = b"\x02\0\0\0hi";
         file.write_at(0, &[&example().encode(payload).0[..], payload].concat()).expect("written");
         let mut window = Window::new(file);
-        let mut at = |epoch, segment| match read_batch(&mut window, 0, epoch, segment).expect("read") {
+        let mut at = |epoch, segment| match read_batch(&mut window, "/batch".as_ref(), 0, epoch, segment)
+            .expect("read")
+        {
             BatchAt::Intact { .. } => "intact",
             BatchAt::Absent => "absent",
             BatchAt::Broken { .. } => "broken",
@@ -198,6 +221,6 @@ mod tests {
 
     #[test]
     fn zeros_are_no_batch() {
-        assert_eq!(BatchHeader::decode(&[0; HEADER_BYTES]), None);
+        assert_eq!(BatchHeader::decode(&[0; HEADER_BYTES], 0).expect("nothing"), None);
     }
 }

@@ -21,6 +21,7 @@
 //!
 //! | evidence | verdict |
 //! |---|---|
+//! | X, or a place behind it, has a batch of another version | `UnsupportedFormat`; nothing is written |
 //! | a file is shorter than its header says | damage: `Corrupt` with file and offset |
 //! | a later epoch's cut lies beyond X | damage: `Corrupt` with file and offset |
 //! | a later intact batch of that epoch says `durable` > X | damage: `Corrupt` with file and offset |

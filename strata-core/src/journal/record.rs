@@ -1,6 +1,7 @@
 //! Records in the stream: `u32 length` (little-endian), then that many bytes.
 //!
-//! The stream's bytes are checksummed by the batches that carry them; a record may span several.
+//! The stream's bytes are checksummed by the batches that carry them; a record may span several. Of a payload the journal
+//! knows no more than that its first byte may be the number of its format.
 
 use crate::ids::Lsn;
 
@@ -37,6 +38,9 @@ pub(super) struct Assembler {
     length_filled: usize,
     payload_left: usize,
     payload: Vec<u8>,
+    /// The first byte of the record under assembly.
+    format: Option<u8>,
+    newest_format: Option<(u8, Lsn)>,
 }
 
 impl Assembler {
@@ -49,12 +53,19 @@ impl Assembler {
             length_filled: 0,
             payload_left: 0,
             payload: Vec::new(),
+            format: None,
+            newest_format: None,
         }
     }
 
     /// The position behind the last whole record.
     pub fn boundary(&self) -> Lsn {
         Lsn::new(self.boundary)
+    }
+
+    /// The highest first byte of a whole record, and the position of the last one that has it.
+    pub fn newest_format(&self) -> Option<(u8, Lsn)> {
+        self.newest_format
     }
 
     /// Takes the stream's bytes at `at`; those below the start are passed over. `done` gets each whole record.
@@ -71,6 +82,8 @@ impl Assembler {
                 let lsn_start = self.boundary();
                 self.boundary = self.position;
                 self.length_filled = 0;
+                self.newest_format =
+                    self.newest_format.max(self.format.take().map(|format| (format, lsn_start)));
                 if self.collect {
                     done(Record {
                         lsn_start,
@@ -105,6 +118,7 @@ impl Assembler {
     fn take_payload<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let count = bytes.len().min(self.payload_left);
         let (part, rest) = bytes.split_at(count);
+        self.format = self.format.or_else(|| part.first().copied());
         if self.collect {
             self.payload.extend_from_slice(part);
         }

@@ -34,8 +34,7 @@ impl SegmentFile {
     }
 
     pub fn read<'a>(&self, window: &'a mut Window, offset: u64) -> Result<BatchAt<'a>> {
-        read_batch(window, offset, self.header.epoch, self.header.segment)
-            .map_err(|source| Error::io("read", &self.path, source))
+        read_batch(window, &self.path, offset, self.header.epoch, self.header.segment)
     }
 
     /// The stream position of the segment's first batch, if it is known.
@@ -49,7 +48,7 @@ impl SegmentFile {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(source) => return Err(Error::io("read", &self.path, source)),
         }
-        Ok(BatchHeader::decode(&bytes)
+        Ok(BatchHeader::decode(&bytes, self.header.segment)?
             .filter(|(batch, _)| (batch.epoch, batch.segment) == (self.header.epoch, self.header.segment))
             .map(|(batch, _)| batch.position))
     }
@@ -78,6 +77,8 @@ pub(super) struct Recovered {
     pub spare: Option<PathBuf>,
     /// A file whose preparation was interrupted.
     pub unfinished: Option<PathBuf>,
+    /// The newest format that a record has, and where.
+    pub newest_format: Option<(u8, Lsn)>,
 }
 
 /// Reads the journal in `dir` without changing it, and returns where it ends.
@@ -114,6 +115,7 @@ pub(super) fn recover(
             last: None,
             spare: None,
             unfinished,
+            newest_format: None,
         });
     };
     let next_epoch = last.header.epoch + 1;
@@ -122,6 +124,7 @@ pub(super) fn recover(
     let live = files.get(begin..).unwrap_or(&[]);
     let walk = walk_all(live, start, needed)?;
     let cut = Cut { position: walk.assembler.boundary(), checksum: walk.boundary_checksum };
+    let newest_format = walk.assembler.newest_format();
     let segments = files
         .iter()
         .enumerate()
@@ -138,7 +141,18 @@ pub(super) fn recover(
     let tail = walk.tail.into_iter().filter(|batch| batch.position < cut.position).collect();
     let extents = walk.extents;
     let last = files.last().map(|file| (file.path.clone(), Arc::clone(&file.file)));
-    Ok(Recovered { cut, next_epoch, next_segment, extents, tail, segments, last, spare, unfinished })
+    Ok(Recovered {
+        cut,
+        next_epoch,
+        next_segment,
+        extents,
+        tail,
+        segments,
+        last,
+        spare,
+        unfinished,
+        newest_format,
+    })
 }
 
 /// The segment files in order of their numbers, and the one that was never finished.
@@ -185,7 +199,8 @@ fn holds_batch_of(file: &Arc<dyn File>, path: &Path, segment: u64) -> Result<boo
     let mut offset = ALIGNMENT;
     while offset < len {
         let bytes = window.slice(offset, HEADER_BYTES).map_err(failed)?.first_chunk::<HEADER_BYTES>();
-        if bytes.and_then(BatchHeader::decode).is_some_and(|(header, _)| header.segment == segment) {
+        let found = bytes.map(|bytes| BatchHeader::decode(bytes, segment)).transpose()?.flatten();
+        if found.is_some_and(|(header, _)| header.segment == segment) {
             return Ok(true);
         }
         offset += ALIGNMENT;

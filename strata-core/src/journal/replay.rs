@@ -60,8 +60,7 @@ impl Replay {
             offset: *offset,
             detail: detail.to_owned(),
         };
-        let found = read_batch(window, *offset, extent.epoch, extent.segment)
-            .map_err(|source| Error::io("read", &extent.path, source))?;
+        let found = read_batch(window, &extent.path, *offset, extent.epoch, extent.segment)?;
         let BatchAt::Intact { header, payload, .. } = found else {
             return Err(damaged("the batch was intact when the journal was opened and is not any more"));
         };

@@ -46,7 +46,8 @@ impl Journal {
     ///
     /// # Errors
     /// `Corrupt` with file and offset where durable bytes are damaged; `JournalTruncated` where the stream ends
-    /// before `start` or `min_end` (the highest position that the manifest builds on); `UnsupportedFormat`; `Io`.
+    /// before `start` or `min_end` (the highest position that the manifest builds on); `UnsupportedFormat` where a newer
+    /// version wrote any of it, which is left as it is; `Io`.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
@@ -56,6 +57,7 @@ impl Journal {
     ) -> Result<(Self, Replay)> {
         make_dir(&*vfs, dir)?;
         let recovered = recover(&*vfs, dir, start, min_end, OpenMode::ReadWrite)?;
+        options.check_format(recovered.newest_format)?;
         secure_tail(&recovered.tail)?;
         if let Some((path, file)) = &recovered.last {
             secure_header(path, &**file)?;

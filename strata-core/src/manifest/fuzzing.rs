@@ -28,9 +28,10 @@ pub(crate) fn manifest(data: &[u8]) {
             let mut header = choices.array::<HEADER_BYTES>();
             let checksum = crc32fast::hash(&header[..36]);
             header[36..40].copy_from_slice(&checksum.to_le_bytes());
-            let Some((fields, _)) = GroupHeader::decode(&header) else { return };
+            let Ok(Some((fields, _))) = GroupHeader::decode(&header, NUMBER) else { return };
             let (again, _) = fields.encode(choices.rest());
-            assert_eq!(GroupHeader::decode(&again).map(|(fields, _)| fields), Some(fields));
+            let read = GroupHeader::decode(&again, NUMBER).expect("of this version");
+            assert_eq!(read.map(|(fields, _)| fields), Some(fields));
         }
         _ => file(&mut choices),
     }
@@ -45,7 +46,7 @@ fn file(choices: &mut Choices<'_>) {
         FileHeader { number: NUMBER, snapshot_groups: choices.below(4) as u64 }.encode();
     let mut bytes = header.to_vec();
     bytes.resize(ALIGNMENT as usize, 0);
-    let mut sequence = 0;
+    let (mut sequence, mut has_other_version) = (0, false);
     while !choices.is_empty() {
         let kind = choices.below(16);
         let length = usize::from(choices.u16());
@@ -58,8 +59,15 @@ fn file(choices: &mut Choices<'_>) {
             room: u16::from(kind == 11),
         };
         let (mut group, checksum) = header.encode(payload);
-        if kind == 12 {
-            group[8] ^= 1;
+        match kind {
+            10 => {
+                group[4] ^= 2;
+                let own = crc32fast::hash(&group[..36]);
+                group[36..40].copy_from_slice(&own.to_le_bytes());
+                has_other_version = true;
+            }
+            12 => group[8] ^= 1,
+            _ => {}
         }
         bytes.extend(group);
         bytes.extend(payload);
@@ -74,8 +82,10 @@ fn file(choices: &mut Choices<'_>) {
 
     let state = match load(&vfs, dir, NUMBER) {
         Ok(state) => state,
+        Err(Error::UnsupportedFormat { .. }) => return assert!(has_other_version),
         Err(error) => return assert!(matches!(error, Error::Corrupt { .. }), "{error:?}"),
     };
+    assert!(!has_other_version, "a group of another version was passed over");
     Log::create(&vfs, dir, NUMBER + 1, &state).expect("written");
     assert_eq!(load(&vfs, dir, NUMBER + 1).expect("what was written loads"), state);
     // Opening goes on from the file, and what is committed then is there at the next opening.

@@ -1,8 +1,12 @@
 //! A group of edits: 64 bytes of header, then the payload, then zeros up to the next 4 KiB boundary.
 //!
 //! The payload is the journal position (u64) that the group's blocks build on, the count of edits (u32), the edits.
+//!
+//! In every version magic, version, file number and the header's checksum keep their places, so that a group of a newer one is
+//! told from bytes that are none: those may be a torn tail, which leaves an older state.
 
 use crate::codec::{Cursor, Decoded, put_count, put_u64};
+use crate::error::{Error, Result};
 use crate::ids::Lsn;
 use crate::manifest::codec::{self, Reader};
 use crate::manifest::edit::Edit;
@@ -52,7 +56,21 @@ impl GroupHeader {
     }
 
     /// The fields and the group checksum, if the header is intact.
-    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<(Self, u32)> {
+    ///
+    /// # Errors
+    /// `UnsupportedFormat` for an intact header that another version wrote in the file of this number.
+    pub fn decode(bytes: &[u8; HEADER_BYTES], number: u64) -> Result<Option<(Self, u32)>> {
+        let sealed = u32::from_le_bytes(field(bytes, 36)) == crc32fast::hash(&bytes[..36]);
+        if field::<4>(bytes, 0) != MAGIC || !sealed {
+            return Ok(None);
+        }
+        let version = u16::from_le_bytes(field(bytes, 4));
+        if version != VERSION {
+            let is_own = u64::from_le_bytes(field(bytes, 8)) == number;
+            let (found, supported) = (version.into(), VERSION.into());
+            let newer = Error::UnsupportedFormat { what: "the manifest".into(), found, supported };
+            return if is_own { Err(newer) } else { Ok(None) };
+        }
         let header = Self {
             number: u64::from_le_bytes(field(bytes, 8)),
             sequence: u64::from_le_bytes(field(bytes, 16)),
@@ -60,11 +78,8 @@ impl GroupHeader {
             payload_bytes: u32::from_le_bytes(field(bytes, 28)),
             room: u16::from_le_bytes(field(bytes, 6)),
         };
-        let intact = field::<4>(bytes, 0) == MAGIC
-            && u16::from_le_bytes(field(bytes, 4)) == VERSION
-            && u32::from_le_bytes(field(bytes, 36)) == crc32fast::hash(&bytes[..36])
-            && header.payload_bytes as usize <= MAX_PAYLOAD_BYTES;
-        intact.then(|| (header, u32::from_le_bytes(field(bytes, 32))))
+        let possible = header.payload_bytes as usize <= MAX_PAYLOAD_BYTES;
+        Ok(possible.then(|| (header, u32::from_le_bytes(field(bytes, 32)))))
     }
 
     /// Bytes in the file, padding included.

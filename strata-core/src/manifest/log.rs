@@ -269,7 +269,7 @@ impl FileReader<'_> {
     /// The intact group of this file at `offset`.
     fn group(&self, offset: u64) -> Result<Option<Group>> {
         let Some(bytes) = self.header_at(offset)? else { return Ok(None) };
-        let Some((header, checksum)) = GroupHeader::decode(&bytes) else { return Ok(None) };
+        let Some((header, checksum)) = GroupHeader::decode(&bytes, self.number)? else { return Ok(None) };
         let begin = offset + HEADER_BYTES as u64;
         // The length is believed only as far as the file reaches.
         if header.number != self.number || u64::from(header.payload_bytes) > self.len - begin {

@@ -15,6 +15,7 @@
 //!
 //! | evidence | verdict |
 //! |---|---|
+//! | a group of another version stands there, or behind it | `UnsupportedFormat`; nothing is written |
 //! | the file is shorter than a group says | damage: `Corrupt` with file and offset |
 //! | the group belongs to the snapshot | damage: `Corrupt` with file and offset |
 //! | an intact group of this file stands behind it | damage: `Corrupt` with file and offset |
@@ -46,4 +47,4 @@ mod tests;
 
 pub use edit::{Counters, Edit, HotPageMeta, SegmentImage, SsTableMeta};
 pub use state::{HeapState, ManifestState, SegmentState};
-pub use store::{Manifest, REWRITE_BYTES};
+pub use store::{FoundManifest, Manifest, REWRITE_BYTES};

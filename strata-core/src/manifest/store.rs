@@ -28,6 +28,16 @@ pub struct Manifest {
     state: ArcSwap<ManifestState>,
 }
 
+/// A manifest that has been read and not been written to, so that what it names can be looked at first.
+#[derive(Debug)]
+pub struct FoundManifest {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    /// The highest file number in use, 0 for none.
+    used: u64,
+    state: ManifestState,
+}
+
 #[derive(Debug)]
 struct Writer {
     log: Log,
@@ -48,19 +58,19 @@ impl Manifest {
 
     /// As [`open`](Self::open); a file is rewritten when it has grown by `rewrite_bytes` and by the length of its snapshot.
     pub fn open_with(vfs: Arc<dyn Vfs>, dir: &Path, rewrite_bytes: u64) -> Result<(Self, ManifestState)> {
+        let found = Self::find(vfs, dir)?;
+        let state = found.state.clone();
+        Ok((found.open(rewrite_bytes)?, state))
+    }
+
+    /// Reads the manifest in `dir`, to be opened then. Makes the folder if it is not there, and changes nothing else.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn find(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<FoundManifest> {
         make_dir(&*vfs, dir)?;
         let (used, state) = read(&*vfs, dir)?;
-        current::remove_leftover(&*vfs, dir)?;
-        let number = used + 1;
-        let log = match begin_file(&*vfs, dir, number, &state) {
-            Ok(log) => log,
-            Err(ReplaceError::Before(error) | ReplaceError::Unknown(error)) => return Err(error),
-        };
-        remove_others(&*vfs, dir, number)?;
-        let rewrite_at = 2 * log.end + rewrite_bytes;
-        let writer = Mutex::new(Writer { log, rewrite_at, latch: None });
-        let (dir, held) = (dir.to_owned(), ArcSwap::from_pointee(state.clone()));
-        Ok((Self { vfs, dir, rewrite_bytes, writer, state: held }, state))
+        Ok(FoundManifest { vfs, dir: dir.to_owned(), used, state })
     }
 
     /// Reads the state without changing anything; the empty state where there is no manifest.
@@ -132,6 +142,31 @@ impl Manifest {
                 writer.fail(error);
             }
         }
+    }
+}
+
+impl FoundManifest {
+    /// The state; empty where there is no manifest.
+    pub fn state(&self) -> &ManifestState {
+        &self.state
+    }
+
+    /// Opens it: rewrites it as a snapshot, which is rewritten when it has grown by `rewrite_bytes` and by its length.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Io`.
+    pub fn open(self, rewrite_bytes: u64) -> Result<Manifest> {
+        let Self { vfs, dir, used, state } = self;
+        current::remove_leftover(&*vfs, &dir)?;
+        let number = used + 1;
+        let log = match begin_file(&*vfs, &dir, number, &state) {
+            Ok(log) => log,
+            Err(ReplaceError::Before(error) | ReplaceError::Unknown(error)) => return Err(error),
+        };
+        remove_others(&*vfs, &dir, number)?;
+        let rewrite_at = 2 * log.end + rewrite_bytes;
+        let writer = Mutex::new(Writer { log, rewrite_at, latch: None });
+        Ok(Manifest { vfs, dir, rewrite_bytes, writer, state: ArcSwap::from_pointee(state) })
     }
 }
 

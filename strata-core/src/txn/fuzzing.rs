@@ -1,6 +1,8 @@
 //! What must hold of any bytes that are read as a commit record.
 
-use super::record::{RecordBody, RowPlaces};
+use super::record::{HeapSection, RecordBody, RowPlaces};
+use crate::heap::DenseMarks;
+use crate::heap::fuzzing::check_dense;
 use crate::ids::SLOTS_PER_SEGMENT;
 
 /// A commit record: what is read has what its counts say, names rows that can be, and is written as the same bytes.
@@ -30,6 +32,7 @@ pub(crate) fn record(data: &[u8]) {
             assert!(places.find(ordinal).is_some(), "row {ordinal} of {rows:?}");
         }
         assert!(marks.iter().all(|(row, ..)| !row.is_provisional()));
+        check_many(section, &places);
     }
     for (load, base) in body.loads().iter().zip(&placement.row_bases) {
         assert_eq!(load.rows, load.blocks.iter().map(|(_, slots)| u64::from(*slots)).sum::<u64>());
@@ -37,4 +40,28 @@ pub(crate) fn record(data: &[u8]) {
         assert!(!base.is_provisional() && (load.blocks.is_empty() || base.slot() == 0), "{base}");
     }
     assert_eq!(body.finish(&placement), data);
+}
+
+/// The sections of those that are records.
+#[cfg(test)]
+pub(crate) fn sections<'a>(records: impl Iterator<Item = &'a [u8]>) -> Vec<HeapSection> {
+    let bodies = records.filter_map(|bytes| RecordBody::decode(bytes.to_vec()).ok());
+    bodies.flat_map(|(body, _)| body.sections().to_vec()).collect()
+}
+
+/// Many marks stand on segments that ascend and are there, or are loaded; each successor is a row of the record or of a load.
+fn check_many(section: &HeapSection, places: &RowPlaces) {
+    assert!(section.dense.is_sorted_by(|left, right| left.0 < right.0));
+    let mut ended = u64::from(section.marks);
+    for (segment, marks) in &section.dense {
+        check_dense(marks);
+        ended += u64::from(marks.count());
+        let found = places.segment(*segment);
+        assert!(found.is_some_and(|found| !found.first_row().is_provisional()), "segment {segment}");
+        for (first, count) in marks.runs().filter(|(first, _)| *first != DenseMarks::NONE) {
+            let last = first + u64::from(count) - 1;
+            assert!(places.find(first).is_some() && places.find(last).is_some(), "rows {first} to {last}");
+        }
+    }
+    assert_eq!(section.ended(), ended);
 }

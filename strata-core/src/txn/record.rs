@@ -12,8 +12,8 @@ use crate::heap::{DenseMarks, RowRun};
 use crate::ids::{HeapId, IndexId, LoadId, RowId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
 use crate::manifest::SsTableMeta;
 
-/// The newest format of a record.
-pub(super) const FORMAT: u8 = 3;
+/// The newest format of a record: its first byte.
+pub const FORMAT: u8 = 3;
 /// The first format that tells moved rows from changed ones.
 const MOVED_FORMAT: u8 = 2;
 /// The first format that has many marks on a segment together.
@@ -210,11 +210,6 @@ impl RecordBody {
     /// Bytes of the body.
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// The format of a record, if that is newer than this program knows.
-    pub(super) fn newer_format(bytes: &[u8]) -> Option<u8> {
-        bytes.first().copied().filter(|format| *format > FORMAT)
     }
 
     /// Reads a record back. Its checksum was verified, so damage means that a program wrote it wrongly.

@@ -8,7 +8,7 @@
 //! | bulk loads | the manifest names the load; their blocks only where it names another form of the segment, or not the heap |
 //! | counts of live rows | never: the manifest has them as of the journal's start, exactly |
 
-use super::record::{FORMAT, RecordBody};
+use super::record::RecordBody;
 use super::store::{Loads, Replay, Store};
 use crate::error::{Error, Result};
 use crate::ids::{LoadId, Lsn, Timestamp};
@@ -26,7 +26,8 @@ pub struct Replayed {
 /// Applies a journal to a store whose manifest state has been loaded.
 ///
 /// # Errors
-/// `UnsupportedFormat` for a record of a newer format; `Corrupt` for one that cannot be read, though its checksum holds; what preparing a record meets.
+/// `Corrupt` for a record that cannot be read, though its checksum holds (one of a newer format keeps the journal from being opened);
+/// what preparing a record meets.
 pub fn replay(
     store: &Store,
     records: impl Iterator<Item = Result<Record>>,
@@ -41,10 +42,6 @@ pub fn replay(
             offset: record.lsn_start.get(),
             detail: format!("a commit record that cannot be read: {detail}"),
         };
-        if let Some(found) = RecordBody::newer_format(&record.payload) {
-            let what = format!("the commit record at byte {} of the journal", record.lsn_start.get());
-            return Err(Error::UnsupportedFormat { what, found: found.into(), supported: FORMAT.into() });
-        }
         let (body, placement) = RecordBody::decode(record.payload)
             .map_err(|damage| damaged(format!("{} (byte {})", damage.detail, damage.offset)))?;
         let mode = Replay::Yes { index_flushed: record.lsn_end <= index_flushed, loads };

@@ -20,6 +20,34 @@ fn make_newer(header: &mut [u8], at: usize, newest: u16) {
     header[60..64].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// Where the batches of a journal's file begin, or the groups of a manifest.
+fn frames(bytes: &[u8], magic: &[u8]) -> Vec<usize> {
+    (0..bytes.len()).step_by(4096).filter(|start| bytes[*start..].starts_with(magic)).collect()
+}
+
+/// Changes a batch, whose checksum is at byte 48, or a group (32), and mends its checksums.
+fn change_frame(bytes: &mut [u8], start: usize, checksum_at: usize, change: impl FnOnce(&mut [u8])) {
+    let length = &bytes[start + checksum_at - 4..start + checksum_at];
+    let length = u32::from_le_bytes(length.try_into().expect("four bytes")) as usize;
+    let frame = &mut bytes[start..start + 64 + length];
+    change(frame);
+    let checksum = crc32fast::hash(&[&frame[..checksum_at], &frame[64..]].concat());
+    frame[checksum_at..checksum_at + 4].copy_from_slice(&checksum.to_le_bytes());
+    let own = crc32fast::hash(&frame[..checksum_at + 4]);
+    frame[checksum_at + 4..checksum_at + 8].copy_from_slice(&own.to_le_bytes());
+}
+
+/// Changes the last batch of the journal. A recycled file has batches of other segments.
+fn change_last_batch(files: &mut Files, change: impl FnOnce(&mut [u8])) {
+    let last = |name: &PathBuf| {
+        let bytes = &files[name];
+        let is_own = |start: &usize| bytes[start + 16..start + 24] == bytes[24..32];
+        frames(bytes, b"SJBA").into_iter().rfind(is_own).map(|start| (name.clone(), start))
+    };
+    let (name, start) = named(files, ".journal").iter().rev().find_map(last).expect("the journal has a tail");
+    change_frame(files.get_mut(&name).expect("is there"), start, 48, change);
+}
+
 /// Opens and reads everything.
 fn read(vfs: std::sync::Arc<MemVfs>) -> Result<()> {
     let db = open(vfs)?;
@@ -48,6 +76,17 @@ fn assert_refused(files: &Files, newest: u16, what: &str) {
     }
 }
 
+/// Opening leaves each file as it is.
+fn assert_left_alone(files: &Files, what: &str) {
+    let vfs = system_of(files);
+    open(vfs.clone()).err().expect("is refused");
+    let without_lock = |mut files: Files| {
+        files.remove(Path::new("LOCK"));
+        files
+    };
+    assert!(without_lock(files_of(&vfs)) == without_lock(files.clone()), "{what}: something was written");
+}
+
 fn named(files: &Files, part: &str) -> Vec<PathBuf> {
     files.keys().filter(|name| name.to_string_lossy().contains(part)).cloned().collect()
 }
@@ -59,12 +98,23 @@ fn a_newer_manifest_is_refused_and_left_alone() {
         make_newer(&mut files.get_mut(&name).expect("is there")[..64], 8, 1);
     }
     assert_refused(&files, 1, "the manifest");
-    let vfs = system_of(&files);
-    open(vfs.clone()).err().expect("is refused");
-    let mut after = files_of(&vfs);
-    after.remove(Path::new("LOCK"));
-    files.remove(Path::new("LOCK"));
-    assert!(after == files, "something was written");
+    assert_left_alone(&files, "the manifest");
+}
+
+/// The state without the last group is an older one, whose blocks have been used again.
+#[test]
+fn a_newer_group_of_edits_is_refused_and_left_alone() {
+    let fixture = fixture("v1");
+    let [name] = &named(&fixture, "MANIFEST-")[..] else { panic!("one manifest") };
+    let groups = frames(&fixture[name], b"SMEG");
+    assert!(groups.len() > 3, "{groups:?}");
+    for start in groups {
+        let mut files = fixture.clone();
+        change_frame(files.get_mut(name).expect("is there"), start, 32, |group| group[4] = 2);
+        let what = format!("the group at {start}");
+        assert_refused(&files, 1, &what);
+        assert_left_alone(&files, &what);
+    }
 }
 
 #[test]
@@ -75,11 +125,29 @@ fn a_newer_journal_is_refused_and_left_alone() {
         let mut files = fixture.clone();
         make_newer(&mut files.get_mut(name).expect("is there")[..64], 8, 1);
         assert_refused(&files, 1, &name.display().to_string());
-        let vfs = system_of(&files);
-        open(vfs.clone()).err().expect("is refused");
-        let after = files_of(&vfs);
-        assert!(names.iter().all(|name| after[name] == files[name]), "something was written");
+        assert_left_alone(&files, &name.display().to_string());
     }
+}
+
+/// It is no torn tail: cutting it off would lose commits.
+#[test]
+fn a_newer_batch_is_refused_and_left_alone() {
+    let mut files = fixture("v1");
+    change_last_batch(&mut files, |batch| batch[4] = 2);
+    assert_refused(&files, 1, "the last batch");
+    assert_left_alone(&files, "the last batch");
+}
+
+#[test]
+fn a_newer_commit_record_is_refused_and_left_alone() {
+    const NEWEST: u8 = 3;
+    let mut files = fixture("v1");
+    change_last_batch(&mut files, |batch| {
+        assert_eq!(batch[68], 1, "a record begins with its format");
+        batch[68] = NEWEST + 1;
+    });
+    assert_refused(&files, NEWEST.into(), "the last record");
+    assert_left_alone(&files, "the last record");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::FORMAT;
 use super::alp::AlpPage;
 use super::bits::GROUP;
 use super::dictionary::Dictionary;
-use super::directory::{ColumnMeta, Directory, Extent, place_of_column};
+use super::directory::{ColumnMeta, Directory, Extent, Unreadable, place_of_column};
 use super::encoding::{Encoding, Form};
 use super::header::{HEADER_BYTES, Header, Origin};
 use super::integers::IntegerPage;
@@ -156,7 +156,14 @@ impl ColumnBlock {
         }
         let mut bytes = vec![0; header.directory_bytes as usize];
         cache.store().read(id, HEADER_BYTES as u64, &mut bytes)?;
-        let directory = Directory::decode(&header, &bytes).map_err(|damage| corrupt(HEADER_BYTES, damage))?;
+        let directory = Directory::decode(&header, &bytes).map_err(|reason| match reason {
+            Unreadable::Damaged(damage) => corrupt(HEADER_BYTES, damage),
+            Unreadable::Newer { column, encoding } => Error::UnsupportedFormat {
+                what: format!("the encoding of column {column} of block {id}"),
+                found: encoding.into(),
+                supported: (Encoding::NEWEST as u8).into(),
+            },
+        })?;
         let memos = directory.columns.iter().map(|column| ColumnMemos {
             data: (0..column.page_count()).map(|_| PageMemo::default()).collect(),
             ..ColumnMemos::default()

@@ -127,6 +127,23 @@ impl ColumnMeta {
     }
 }
 
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    Damaged(Damage),
+    /// Its checksum holds, and it names an encoding that a later version has.
+    Newer {
+        column: ColumnId,
+        encoding: u8,
+    },
+}
+
+impl From<Damage> for Unreadable {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
+}
+
 /// The directory in memory.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -147,9 +164,9 @@ impl Directory {
     }
 
     /// Reads the directory that follows this header.
-    pub fn decode(header: &Header, bytes: &[u8]) -> Decoded<Self> {
+    pub fn decode(header: &Header, bytes: &[u8]) -> Result<Self, Unreadable> {
         if crc32fast::hash(bytes) != header.directory_crc {
-            return Err(Damage::at(0, "column directory fails its checksum"));
+            return Err(Damage::at(0, "column directory fails its checksum").into());
         }
         let mut cursor = Cursor::new(bytes);
         let presence = match header.is_sparse {
@@ -160,7 +177,7 @@ impl Directory {
                 let presence = Presence::new(&words, header.slots)?;
                 if presence.rows() != header.rows {
                     let detail = format!("{} rows are present, {} expected", presence.rows(), header.rows);
-                    return Err(Damage::at(0, detail));
+                    return Err(Damage::at(0, detail).into());
                 }
                 Some(presence)
             }
@@ -171,7 +188,7 @@ impl Directory {
             let offset = cursor.offset();
             let column = decode_column(header, &mut cursor)?;
             if columns.last().is_some_and(|last| last.id >= column.id) {
-                return Err(Damage::at(offset, "columns out of order"));
+                return Err(Damage::at(offset, "columns out of order").into());
             }
             columns.push(column);
         }
@@ -204,15 +221,22 @@ fn encode_column(column: &ColumnMeta, out: &mut Vec<u8>) {
     out.extend(column.pages_end.to_le_bytes());
 }
 
-fn decode_column(header: &Header, cursor: &mut Cursor<'_>) -> Decoded<ColumnMeta> {
+fn decode_column(header: &Header, cursor: &mut Cursor<'_>) -> Result<ColumnMeta, Unreadable> {
     let start = cursor.offset();
     let id = ColumnId::new(cursor.u32()?);
     let column_type = decode_type(cursor)?;
     let encoding_offset = cursor.offset();
-    let encoding = Encoding::from_number(cursor.u8()?, encoding_offset)?;
+    let number = cursor.u8()?;
+    let encoding = match Encoding::from_number(number) {
+        Some(encoding) => encoding,
+        None if number > Encoding::NEWEST as u8 => {
+            return Err(Unreadable::Newer { column: id, encoding: number });
+        }
+        None => return Err(Damage::at(encoding_offset, "column encoding 0, which none has").into()),
+    };
     let form = Form::from_number(cursor.u8()?, &column_type, encoding_offset + 1)?;
     if cursor.u16()? != 0 {
-        return Err(Damage::at(encoding_offset + 2, "reserved bytes are not zero"));
+        return Err(Damage::at(encoding_offset + 2, "reserved bytes are not zero").into());
     }
     let null_count = cursor.u32()?;
     let distinct_estimate = cursor.u32()?;

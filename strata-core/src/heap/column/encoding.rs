@@ -38,12 +38,12 @@ const ENCODINGS: [Encoding; 8] = [
 ];
 
 impl Encoding {
-    /// The encoding of this number.
-    pub(super) fn from_number(number: u8, offset: usize) -> Decoded<Self> {
-        ENCODINGS
-            .into_iter()
-            .find(|encoding| *encoding as u8 == number)
-            .ok_or_else(|| Damage::at(offset, format!("unknown column encoding {number}")))
+    /// The newest one: they are numbered as they are added.
+    pub(super) const NEWEST: Self = Self::RunEndDictionary;
+
+    /// The encoding of this number, if it is known.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        ENCODINGS.into_iter().find(|encoding| *encoding as u8 == number)
     }
 
     /// Whether a column so encoded has a dictionary, which a constant one may lack if all is NULL.

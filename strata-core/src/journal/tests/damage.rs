@@ -140,7 +140,8 @@ fn a_batch_chained_to_another_one_does_not_continue_the_stream() {
     flushed(&vfs, &[b"alpha", b"beta"]);
     let file = segment(&vfs, 0);
     let bytes = read(&*file, 8192, 64 + 8);
-    let (mut header, _) = BatchHeader::decode(bytes.first_chunk().expect("64 bytes")).expect("intact");
+    let (mut header, _) =
+        BatchHeader::decode(bytes.first_chunk().expect("64 bytes"), 1).expect("known").expect("intact");
     header.previous ^= 1;
     file.write_at(8192, &header.encode(&bytes[64..]).0).expect("written");
     let (_, records) = open(&vfs, 16 * 4096);
@@ -165,4 +166,106 @@ fn a_file_cut_short_is_damage_at_every_length() {
         let error = open_from(&cut, Lsn::new(0), Lsn::new(0), SMALL).expect_err("commits are lost");
         assert!(matches!(&error, Error::Corrupt { offset, .. } if *offset == kept), "{kept}: {error}");
     }
+}
+
+/// Makes a batch at this offset one of a newer version, and mends the header's checksum: the rest may be laid out in any way.
+fn make_newer(vfs: &MemVfs, file_index: usize, offset: u64) {
+    let file = segment(vfs, file_index);
+    let mut header = read(&*file, offset, 56);
+    header[4] = 2;
+    let checksum = crc32fast::hash(&header[..52]);
+    header[52..].copy_from_slice(&checksum.to_le_bytes());
+    file.write_at(offset, &header).expect("written");
+}
+
+fn contents(vfs: &MemVfs) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = segment_paths(vfs).into_iter().enumerate();
+    files
+        .map(|(index, path)| {
+            let file = segment(vfs, index);
+            (path, read(&*file, 0, usize::try_from(file.len().expect("measured")).expect("small")))
+        })
+        .collect()
+}
+
+fn expect_newer(vfs: &MemVfs, start: Lsn, segment_bytes: u64, what: &str) {
+    let before = contents(vfs);
+    let opened = open_from(vfs, start, Lsn::new(0), segment_bytes).map(|(_, records)| records);
+    assert!(matches!(opened, Err(Error::UnsupportedFormat { found: 2, .. })), "{what}: {opened:?}");
+    assert!(contents(vfs) == before, "{what}: something was written");
+}
+
+#[test]
+fn a_newer_batch_is_refused_not_cut_off() {
+    let vfs = MemVfs::new();
+    flushed(&vfs, &[b"alpha", b"beta", b"gamma"]);
+    for batch in 0..3 {
+        let newer = copy(&vfs);
+        make_newer(&newer, 0, 4096 * (batch + 1));
+        expect_newer(&newer, Lsn::new(0), 16 * 4096, &format!("batch {batch}"));
+    }
+    // Behind a hole, which alone would be a torn tail.
+    let newer = copy(&vfs);
+    make_newer(&newer, 0, 3 * 4096);
+    segment(&newer, 0).write_at(2 * 4096, &[0; 4096]).expect("zeroed");
+    expect_newer(&newer, Lsn::new(0), 16 * 4096, "behind a hole");
+}
+
+#[test]
+fn a_newer_batch_is_seen_in_each_segment_and_without_its_header() {
+    let vfs = MemVfs::new();
+    let (journal, _) = open(&vfs, SMALL);
+    let mut end = Lsn::new(0);
+    for number in 0..6_u8 {
+        end = journal.append(&[number; 100]);
+        journal.flush().expect("flushed");
+    }
+    drop(journal);
+    let last = (0..segment_paths(&vfs).len())
+        .rfind(|index| read(&*segment(&vfs, *index), 4096, 4) == b"SJBA")
+        .expect("there are batches");
+    let newer = copy(&vfs);
+    make_newer(&newer, last, 4096);
+    expect_newer(&newer, Lsn::new(0), SMALL, "the first of a segment");
+    expect_newer(&newer, end, SMALL, "the first of a segment, looking for the beginning");
+    for path in segment_paths(&newer).drain(last + 1..) {
+        newer.remove(&path).expect("removed");
+    }
+    segment(&newer, last).write_at(0, &[0; 64]).expect("zeroed");
+    expect_newer(&newer, Lsn::new(0), SMALL, "a file that seems to be unfinished");
+}
+
+/// What a recycled file held before counts as nothing, whoever wrote it.
+#[test]
+fn a_newer_batch_of_another_segment_counts_as_nothing() {
+    let vfs = MemVfs::new();
+    flushed(&vfs, &[b"alpha", b"beta"]);
+    let file = segment(&vfs, 0);
+    let mut header = read(&*file, 2 * 4096, 56);
+    header[16] ^= 0x40;
+    file.write_at(2 * 4096, &header).expect("written");
+    make_newer(&vfs, 0, 2 * 4096);
+    let (_, records) = open(&vfs, 16 * 4096);
+    assert_eq!(payloads(&records), [b"alpha".to_vec()]);
+}
+
+#[test]
+fn a_newer_record_is_refused_if_records_tell_their_format() {
+    let vfs = MemVfs::new();
+    let ends = flushed(&vfs, &[b"\x03 known", b"\x04 newer", b"\x01 old", b""]);
+    let open_for = |vfs: &MemVfs, newest_format| {
+        let options = JournalOptions { newest_format, ..options(16 * 4096) };
+        let zero = Lsn::new(0);
+        Journal::open(vfs.shared(), Path::new(DIR), zero, zero, options).map(|(_, replay)| replay.count())
+    };
+    let before = contents(&vfs);
+    match open_for(&vfs, Some(3)) {
+        Err(Error::UnsupportedFormat { what, found: 4, supported: 3 }) => {
+            assert_eq!(what, format!("the record at position {} of the journal", ends[0]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(contents(&vfs) == before, "something was written");
+    assert_eq!(open_for(&copy(&vfs), Some(4)).expect("all are known"), 4);
+    assert_eq!(open_for(&copy(&vfs), None).expect("any will do"), 4);
 }

@@ -19,7 +19,7 @@ const DIR: &str = "/db/journal";
 const SMALL: u64 = 3 * 4096;
 
 fn options(segment_bytes: u64) -> JournalOptions {
-    JournalOptions { segment_bytes, recycled_segments: 2, pool: None }
+    JournalOptions { segment_bytes, recycled_segments: 2, pool: None, newest_format: None }
 }
 
 fn open_from(

@@ -171,7 +171,10 @@ fn the_fixture_has_blocks_of_every_form() {
     for form in wanted {
         assert!(forms.contains_key(form), "no {form} in {forms:?}");
     }
-    let db = open(vfs).expect("opens");
+    assert_has_every_encoding(&open(vfs).expect("opens"));
+}
+
+pub fn assert_has_every_encoding(db: &Database) {
     let mut encodings = BTreeSet::new();
     let view = db.view();
     for def in view.catalog().tables() {

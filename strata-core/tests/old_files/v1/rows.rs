@@ -91,7 +91,7 @@ pub fn long(id: i64) -> String {
     format!("{id} ").repeat(10_500)
 }
 
-fn sorted(mut rows: Vec<Vec<Datum>>) -> Vec<Vec<Datum>> {
+pub fn sorted(mut rows: Vec<Vec<Datum>>) -> Vec<Vec<Datum>> {
     rows.sort_by_key(|row| format!("{:?}", row[0]));
     rows
 }

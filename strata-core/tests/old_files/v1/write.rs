@@ -17,12 +17,7 @@ use super::rows::{
 pub fn write(db: &Database) {
     let mut txn = begin(db);
     create_everything(&mut txn).expect("made");
-    let columns = vec![
-        column("id", ColumnType::Int64),
-        column("number", ColumnType::Int64),
-        column("word", ColumnType::Text),
-    ];
-    block_on(txn.change_catalog(|catalog| catalog.create_table("public", "runs", columns))).expect("made");
+    create_runs(&mut txn);
     create_notes(&mut txn, "public", "notes").expect("made");
     create_notes(&mut txn, "public", "emptied").expect("made");
     block_on(txn.change_catalog(|catalog| catalog.create_schema("extra"))).expect("made");
@@ -91,7 +86,7 @@ fn index(name: &str, columns: &[(u32, KeyOrder)], primary: bool) -> NewIndex {
     NewIndex { name: name.into(), primary, unique: primary, constraint: primary, columns: columns.collect() }
 }
 
-fn create_everything(txn: &mut Transaction) -> Result<TableId> {
+pub fn create_everything(txn: &mut Transaction) -> Result<TableId> {
     let columns = vec![
         column("id", ColumnType::Int64),
         column("words", ColumnType::Text),
@@ -120,6 +115,15 @@ fn create_everything(txn: &mut Transaction) -> Result<TableId> {
     block_on(txn.create_index(table, index("everything_words", &[(1, down)], false)))?;
     block_on(txn.create_index(table, index("everything_few", &[(2, up), (11, down)], false)))?;
     Ok(table)
+}
+
+pub fn create_runs(txn: &mut Transaction) {
+    let columns = vec![
+        column("id", ColumnType::Int64),
+        column("number", ColumnType::Int64),
+        column("word", ColumnType::Text),
+    ];
+    block_on(txn.change_catalog(|catalog| catalog.create_table("public", "runs", columns))).expect("made");
 }
 
 pub fn create_notes(txn: &mut Transaction, schema: &str, name: &str) -> Result<TableId> {
@@ -201,7 +205,7 @@ pub fn change(db: &Database, schema: &str, name: &str, change: &dyn Fn(i64) -> O
 }
 
 /// Loads rows in bulk, a segment's worth at a time.
-fn load(db: &Database, name: &str, ids: std::ops::Range<i64>, row: &dyn Fn(i64) -> Vec<Datum>) {
+pub fn load(db: &Database, name: &str, ids: std::ops::Range<i64>, row: &dyn Fn(i64) -> Vec<Datum>) {
     let txn = begin(db);
     let def = db.catalog().table_by_name("public", name).expect("is there").clone();
     let mut load = block_on(txn.bulk_load(def.id)).expect("begins");

@@ -53,7 +53,7 @@ fn write_notes(db: &Database, ids: std::ops::Range<i64>) {
 }
 
 /// Moves rows until nothing is due any more.
-fn move_rows(db: &Database) {
+pub fn move_rows(db: &Database) {
     let mut moves = 0;
     loop {
         match db.maintain().expect("steps") {

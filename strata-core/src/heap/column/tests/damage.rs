@@ -129,11 +129,21 @@ fn a_forged_directory_is_refused_or_read_without_panic() {
 }
 
 #[test]
-fn an_unknown_encoding_is_refused_by_its_number() {
+fn an_unknown_encoding_is_of_a_newer_version_unless_it_is_none() {
     let (_, payload) = sample();
     // The first column follows the presence bitmap of five words: id, type, encoding.
-    let error = open(&forge(&payload, 40 + 8, 77)).expect_err("unknown");
-    assert!(error.to_string().contains("unknown column encoding 77"), "{error}");
+    for number in [9, 77, 255] {
+        let error = open(&forge(&payload, 40 + 8, number)).expect_err("unknown");
+        let is_newer =
+            matches!(error, Error::UnsupportedFormat { found, supported: 8, .. } if found == number.into());
+        assert!(is_newer && error.to_string().contains("the encoding of column 0 of block"), "{error}");
+    }
+    let error = open(&forge(&payload, 40 + 8, 0)).expect_err("none");
+    assert!(matches!(error, Error::CorruptBlock { .. }), "{error}");
+    let mut torn = payload.clone();
+    torn[64 + 40 + 8] = 9;
+    let error = open(&torn).expect_err("fails its checksum");
+    assert!(matches!(error, Error::CorruptBlock { .. }), "{error}");
     let error = open(&forge(&payload, 40 + 4, 77)).expect_err("unknown");
     assert!(error.to_string().contains("unknown column type 77"), "{error}");
 }
