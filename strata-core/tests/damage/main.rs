@@ -9,9 +9,13 @@
 //! commit. A database that was closed has no such batch: its manifest builds on the end of its journal.
 
 mod allocator;
+mod answers;
 mod apart;
+mod blocks;
+mod files;
 mod flips;
 mod judge;
 mod lengths;
+mod named;
 mod sample;
 mod swaps;
