@@ -15,8 +15,8 @@ use strata_core::{Database, Result};
 
 use crate::files::{Files, open, system_of};
 
-/// Of large segments, one row in so many is read by its RowId: some of each page.
-const STRIDE: usize = 499;
+/// About how many rows of a segment are read by their RowId: some of each page. Scans read all.
+const ROWS: usize = 200;
 
 /// What can be asked about a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +147,7 @@ impl Asking<'_> {
 fn rows(table: &TableView, segment: &SegmentView) -> Result<Answer> {
     let slots = table.visible_slots(segment, 0..segment.slots().next_multiple_of(64))?;
     let mut rows = Vec::new();
-    for slot in slots.iter().step_by(stride(slots.len())) {
+    for slot in slots.iter().step_by(slots.len().div_ceil(ROWS).max(1)) {
         let row = segment.segment().first_row().offset(u64::from(*slot));
         rows.push(format!("{row}: {:?}", table.row(row)?.to_datums(&table.def().schema)?));
     }
@@ -211,8 +211,4 @@ fn look_up(table: &TableView, index: &IndexDef) -> Result<Answer> {
         }
     }
     Ok(Answer::Rows(rows))
-}
-
-fn stride(rows: usize) -> usize {
-    if rows > 10 * STRIDE { STRIDE } else { 1 }
 }

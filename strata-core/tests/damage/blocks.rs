@@ -46,6 +46,10 @@ impl PlacedBlock {
     pub fn payload(&self) -> Range<usize> {
         self.covered.start + HEADER_BYTES..self.covered.end
     }
+
+    pub fn is_column_block(&self) -> bool {
+        self.what.ends_with("columns")
+    }
 }
 
 /// The blocks that the manifest names.

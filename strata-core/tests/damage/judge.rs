@@ -47,8 +47,16 @@ pub fn assert_intact(name: &str, kept: &Kept) {
     assert_eq!(intact.check, Some(vec![]), "{name}, undamaged");
 }
 
-/// Reads damaged files. `true` where the damage was noticed, `false` where all is as it was, or as without a torn batch.
-pub fn judge(files: &Files, kept: &Kept, damage: &Damage<'_>) -> bool {
+/// What came of damage, if it was borne as it should be.
+pub struct Verdict {
+    /// Whether an answer was refused, or the check found something: else all is as it was, or as without a torn batch.
+    pub is_noticed: bool,
+    /// What was answered; `None` where opening was refused.
+    pub answers: Option<Answers>,
+}
+
+/// Reads damaged files, and fails where what comes of it is not as `main.rs` says.
+pub fn judge(files: &Files, kept: &Kept, damage: &Damage<'_>) -> Verdict {
     let what = &damage.what;
     let begun = Instant::now();
     ALLOCATOR.take_largest();
@@ -58,10 +66,13 @@ pub fn judge(files: &Files, kept: &Kept, damage: &Damage<'_>) -> bool {
     assert!(begun.elapsed() < TIME_MAX, "{what}: took {:?}", begun.elapsed());
     assert!(largest <= MOST_BYTES, "{what}: an allocation of {largest} bytes");
     match outcome {
-        Ok(reading) => judge_reading(&reading, files, kept, damage),
+        Ok(reading) => {
+            let is_noticed = judge_reading(&reading, files, kept, damage);
+            Verdict { is_noticed, answers: Some(reading.answers) }
+        }
         Err(error) => {
             assert!(damage.is_named_in(&error, files), "{what}: opening does not say where: {error}");
-            true
+            Verdict { is_noticed: true, answers: None }
         }
     }
 }

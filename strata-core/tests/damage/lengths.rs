@@ -45,7 +45,7 @@ fn replaced(kept: &Kept, path: &Path, bytes: Option<Vec<u8>>, what: String) -> u
     };
     let ranges = vec![before.min(after)..before.max(after)];
     let damage = Damage { what, file: path, ranges, torn: None, is_checked: true };
-    usize::from(judge(&files, kept, &damage))
+    usize::from(judge(&files, kept, &damage).is_noticed)
 }
 
 fn lengths(bytes: &[u8], random: &SeededRandom) -> BTreeSet<usize> {

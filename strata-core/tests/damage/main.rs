@@ -12,6 +12,7 @@ mod allocator;
 mod answers;
 mod apart;
 mod blocks;
+mod column_pages;
 mod files;
 mod flips;
 mod judge;

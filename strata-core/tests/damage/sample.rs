@@ -34,6 +34,11 @@ impl Kept {
         Self { blocks: blocks_of(&files), files, answers, before }
     }
 
+    /// Whether the check takes no longer than the answers.
+    pub fn is_small(&self) -> bool {
+        self.blocks.iter().map(|block| block.covered.len()).sum::<usize>() < 400 << 10
+    }
+
     /// The other answers that a change of these bytes may give: without the last commit, if one is of its batch.
     pub fn may_be_torn(&self, file: &Path, bytes: &Range<usize>) -> Option<&Answers> {
         let before = self.before.as_ref()?;
