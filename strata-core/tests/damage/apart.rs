@@ -67,7 +67,8 @@ fn refused(kept: &Kept, at: usize, what: String) -> Option<Vec<(Question, String
     let mut files = kept.files.clone();
     files.get_mut(Path::new(BLOCKS)).expect("is there")[at] ^= 0x55;
     let ranges = vec![at..at + 1];
-    let damage = Damage { what, file: Path::new(BLOCKS), ranges, torn: None, is_checked: kept.is_small() };
+    let damage =
+        Damage { what, file: Path::new(BLOCKS), ranges, torn: None, is_checked: kept.is_checked(at) };
     let verdict = judge(&files, kept, &damage);
     assert!(verdict.is_noticed, "{}: not noticed", damage.what);
     let refused =

@@ -18,5 +18,6 @@ mod flips;
 mod judge;
 mod lengths;
 mod named;
+mod places;
 mod sample;
 mod swaps;
