@@ -269,7 +269,7 @@ fn judge_end(run: &[SegmentFile], stop: &Stop<'_>, walk: &Walk, needed: Lsn) -> 
     Err(stop.file.damaged(stop.offset, says))
 }
 
-/// Looks behind `stop` for an intact batch which tells that what stood there had been synced.
+/// Looks at `stop` and behind it for an intact batch which tells that what stood there had been synced.
 fn find_proof(run: &[SegmentFile], stop: &Stop<'_>, torn_at: Lsn) -> Result<Option<Lsn>> {
     for (index, file) in run.iter().enumerate().skip(stop.index) {
         let len = file.file.len().map_err(|source| Error::io("measure", &file.path, source))?;
