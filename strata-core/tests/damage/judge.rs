@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use strata_core::vfs::SeededRandom;
 
 use crate::allocator::{ALLOCATOR, MOST_BYTES};
-use crate::answers::{Answers, Reading, read};
+use crate::answers::{Answer, Answers, Reading, read};
 use crate::blocks::PlacedBlock;
 use crate::files::{BLOCKS, Files};
-use crate::named::places_in;
+use crate::named::place_in;
 use crate::sample::Kept;
 
 /// Some hundred times what reading takes: a bound, not a measure.
@@ -102,8 +102,7 @@ fn judge_reading(reading: &Reading, files: &Files, kept: &Kept, damage: &Damage<
 /// What the check says of places is of damaged ones; the rest follows from it.
 fn judge_problems(problems: &[String], damage: &Damage<'_>) {
     let what = &damage.what;
-    let (placed, rest): (Vec<_>, Vec<_>) =
-        problems.iter().partition(|problem| !places_in(problem).is_empty());
+    let (placed, rest): (Vec<_>, Vec<_>) = problems.iter().partition(|problem| place_in(problem).is_some());
     for problem in &placed {
         assert!(damage.is_of_block_in(problem), "{what}: the check names another place: {problem}");
     }
@@ -126,18 +125,16 @@ impl Damage<'_> {
         self.file == Path::new(BLOCKS) && self.is_placed_in(error)
     }
 
-    /// Whether an error names damaged places, and no others. What it names may begin before the first byte that is wrong.
+    /// Whether an error names a damaged place. What it names may begin before the first byte that is wrong.
     fn is_placed_in(&self, error: &str) -> bool {
-        let places = places_in(error);
         let end = self.ranges.iter().map(|range| range.end).max();
-        !places.is_empty()
-            && places.iter().all(|place| {
-                let is_within = match &place.extent {
-                    Some(extent) => extent.contains(&place.offset) && self.touches(extent),
-                    None => Some(place.offset) <= end,
-                };
-                Path::new(&place.file) == self.file && is_within
-            })
+        place_in(error).is_some_and(|place| {
+            let is_within = match &place.extent {
+                Some(extent) => extent.contains(&place.offset) && self.touches(extent),
+                None => Some(place.offset) <= end,
+            };
+            Path::new(&place.file) == self.file && is_within
+        })
     }
 
     /// Whether opening says what is damaged, and where. Of a file that is gone it can say no more than its name, or its folder.
@@ -150,10 +147,26 @@ impl Damage<'_> {
 
 /// A question whose answer is another one than it should be; errors are no answers.
 fn wrong_answer(found: &Answers, wanted: &Answers) -> Option<String> {
-    let wrong = wanted.iter().find_map(|(question, wanted)| match found.get(question) {
-        Some(found) if found.is_err() || found == wanted => None,
-        found => Some(format!("{question:?} was {wanted:?} and is {found:?}")),
+    let wrong = wanted.iter().find_map(|(question, wanted)| match (wanted, found.get(question)) {
+        (_, Some(Err(_))) => None,
+        (Ok(wanted), Some(Ok(found))) if wanted == found => None,
+        (Ok(wanted), Some(Ok(found))) => {
+            Some(format!("{question:?} was {} and is {}", lacking(wanted, found), lacking(found, wanted)))
+        }
+        (_, _) => Some(format!("{question:?} is asked no more")),
     });
     let new = found.keys().find(|question| !wanted.contains_key(question));
     wrong.or_else(|| new.map(|question| format!("{question:?} is new")))
+}
+
+/// What another answer lacks of this one, in short.
+fn lacking(answer: &Answer, other: &Answer) -> String {
+    let text = match (answer, other) {
+        (Answer::Rows(rows), Answer::Rows(other)) => {
+            let lacking: Vec<_> = rows.iter().filter(|row| !other.contains(row)).collect();
+            format!("{} rows, among them {lacking:?}", rows.len())
+        }
+        _ => format!("{answer:?}"),
+    };
+    text.chars().take(300).collect()
 }

@@ -16,12 +16,11 @@ pub struct NamedPlace {
     pub extent: Option<Range<usize>>,
 }
 
-/// The places that a text names: `FILE is damaged at offset N`, `block FIRST+PAGES is damaged at byte N`.
-pub fn places_in(text: &str) -> Vec<NamedPlace> {
-    const DAMAGED: &str = " is damaged at ";
-    text.match_indices(DAMAGED)
-        .filter_map(|(at, _)| place_of(&text[..at], &text[at + DAMAGED.len()..]))
-        .collect()
+/// The place that an error names: `FILE is damaged at offset N`, `block FIRST+PAGES is damaged at byte N`. What was found there may be
+/// said in the same words: the first ones tell where.
+pub fn place_in(text: &str) -> Option<NamedPlace> {
+    let (before, after) = text.split_once(" is damaged at ")?;
+    place_of(before, after)
 }
 
 fn place_of(before: &str, after: &str) -> Option<NamedPlace> {
@@ -43,10 +42,11 @@ fn places_are_read_from_errors() {
     let file = "/db/journal/0000000000000001.journal is damaged at offset 4096: no batch";
     let name = "/db/journal/0000000000000001.journal";
     let named = NamedPlace { file: name.into(), offset: 4_096, extent: None };
-    assert_eq!(places_in(file), [named]);
-    let block = "table \"a\" row 7: block 12+3 is damaged at byte 64 of its extent: no block 1+1";
+    assert_eq!(place_in(file), Some(named));
+    let block =
+        "table \"a\" row 7: block 12+3 is damaged at byte 64 of its extent: row is damaged at offset 3";
     let extent = 12 * PAGE_BYTES..15 * PAGE_BYTES;
     let named = NamedPlace { file: BLOCKS.into(), offset: extent.start + 64, extent: Some(extent) };
-    assert_eq!(places_in(block), [named]);
-    assert_eq!(places_in("block 12 of the list is damaged"), []);
+    assert_eq!(place_in(block), Some(named));
+    assert_eq!(place_in("block 12 of the list is damaged"), None);
 }
