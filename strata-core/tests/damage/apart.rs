@@ -38,7 +38,7 @@ fn a_damaged_page_costs_its_own_column_only() {
     for (name, kept) in [("every form", every_form()), ("every encoding", every_encoding())] {
         // Of the many pages of the latter some, others each time.
         let is_taken = |page: &ColumnPage| {
-            name == "every form" || page.kind == PageKind::Auxiliary || random.chance(1, 4)
+            name == "every form" || page.kind == PageKind::Auxiliary || random.chance(1, 8)
         };
         let some = pages_of_tables(&kept).into_iter().filter(|(_, _, page)| is_taken(page));
         for (table, segment, page) in some {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use strata_core::Database;
-use strata_core::ids::{BlockId, SegmentId};
+use strata_core::ids::{BlockId, HeapId, SegmentId};
 use strata_core::manifest::{HeapState, Manifest, SegmentImage};
 
 use crate::files::{BLOCKS, DIR, Files, open, system_of, u32_at};
@@ -72,7 +72,7 @@ pub fn blocks_of(files: &Files) -> Vec<PlacedBlock> {
     blocks
 }
 
-fn name_of(db: &Database, heap: strata_core::ids::HeapId) -> Option<String> {
+fn name_of(db: &Database, heap: HeapId) -> Option<String> {
     let catalog = db.catalog();
     catalog.tables().find(|table| table.heap == heap).map(|table| table.name.clone())
 }

@@ -11,22 +11,22 @@ use crate::sample::{Kept, closed, every_encoding, every_form, frozen, killed};
 #[test]
 fn a_changed_byte_changes_no_answer() {
     let random = random();
-    sweep("closed", &closed(), &random, 140);
-    sweep("killed", &killed(), &random, 140);
-    sweep("every form", &every_form(), &random, 200);
-    sweep("every encoding", &every_encoding(), &random, 60);
+    sweep("closed", &closed(), &random, 100);
+    sweep("killed", &killed(), &random, 100);
+    sweep("every form", &every_form(), &random, 150);
+    sweep("every encoding", &every_encoding(), &random, 40);
 }
 
 #[test]
 fn a_changed_byte_of_full_segments_changes_no_answer() {
-    sweep("frozen", &frozen(), &random(), 36);
+    sweep("frozen", &frozen(), &random(), 24);
 }
 
 /// Where headers, directories and frames are, numbers become vast: none of them may size an allocation.
 #[test]
 fn a_number_made_vast_asks_for_no_memory() {
     let random = random();
-    for (name, kept, count) in [("every form", &every_form(), 100), ("every encoding", &every_encoding(), 50)]
+    for (name, kept, count) in [("every form", &every_form(), 60), ("every encoding", &every_encoding(), 30)]
     {
         let all = ends_of_numbers(&kept.files);
         let some = (0..count).map(|_| all[random.below(all.len() as u64) as usize].clone()).collect();
@@ -57,5 +57,5 @@ fn change(name: &str, kept: &Kept, places: Vec<(PathBuf, usize)>, change: impl F
         noticed += usize::from(judge(&files, kept, &damage).is_noticed);
     }
     println!("{name}: {} bytes changed, {noticed} noticed", places.len());
-    assert!(noticed * 3 > places.len(), "{name}: most of the bytes are of no use");
+    assert!(noticed * 5 > places.len() * 2, "{name}: too many of the bytes are of no use");
 }

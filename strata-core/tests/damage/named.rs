@@ -16,8 +16,8 @@ pub struct NamedPlace {
     pub extent: Option<Range<usize>>,
 }
 
-/// The place that an error names: `FILE is damaged at offset N`, `block FIRST+PAGES is damaged at byte N`. What was found there may be
-/// said in the same words: the first ones tell where.
+/// The place that an error names: `FILE is damaged at offset N`, `block FIRST+PAGES is damaged at byte N`. What was found
+/// there may be said in the same words: the first ones tell where.
 pub fn place_in(text: &str) -> Option<NamedPlace> {
     let (before, after) = text.split_once(" is damaged at ")?;
     place_of(before, after)

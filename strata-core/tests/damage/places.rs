@@ -67,8 +67,8 @@ fn byte_of(bytes: &[u8], full: &[usize], random: &SeededRandom) -> usize {
     full[within(&(0..full.len()), random)]
 }
 
-/// Any byte of the file, or one of a block in use: of its header, its directory or index, or a page. Blocks of the catalog keep the
-/// database from opening, which tells little of the others.
+/// Any byte of the file, or one of a block in use: of its header, its directory or index, or a page. Blocks of the catalog
+/// keep the database from opening, which tells little of the others.
 fn byte_of_blocks(kept: &Kept, random: &SeededRandom) -> usize {
     let file = &kept.files[Path::new(BLOCKS)];
     if random.chance(1, 20) {

@@ -37,7 +37,7 @@ impl Kept {
     /// Whether the check is run as well in the so many-th try: in each, or in some, where it takes longer than the answers.
     pub fn is_checked(&self, try_number: usize) -> bool {
         let covered_bytes: usize = self.blocks.iter().map(|block| block.covered.len()).sum();
-        covered_bytes < 400 << 10 || try_number.is_multiple_of(4)
+        covered_bytes < 400 << 10 || try_number.is_multiple_of(6)
     }
 
     /// The other answers that a change of these bytes may give: without the last commit, if one is of its batch.

@@ -1,5 +1,5 @@
-//! Blocks in each other's place: of one table and of several, of one kind and of different ones. So with what other files are
-//! made of.
+//! Blocks in each other's place: of one table and of several, of one kind and of different ones. So with what other files
+//! are made of.
 
 use std::ops::Range;
 use std::path::Path;
@@ -36,8 +36,8 @@ fn two_swapped_blocks_change_no_answer() {
     assert!(swapped > 40, "only {swapped} pairs");
 }
 
-/// Batches of a journal name their place in the stream, and groups of a manifest their place in the file: in another place both are
-/// damage, where they are needed at all.
+/// Batches of a journal name their place in the stream, and groups of a manifest their place in the file: in another place
+/// both are damage, where they are needed at all.
 #[test]
 fn two_swapped_batches_or_groups_change_no_answer() {
     for (name, kept) in [("closed", closed()), ("killed", killed()), ("every form", every_form())] {
@@ -52,7 +52,7 @@ fn two_swapped_batches_or_groups_change_no_answer() {
             }
             let magic = String::from_utf8_lossy(magic);
             println!("{name}: {swapped} pairs of {magic} swapped, {noticed} noticed");
-            assert!(noticed > 40, "{name}: {noticed} of {swapped} noticed");
+            assert!(noticed > 15, "{name}: {noticed} of {swapped} noticed");
         }
     }
 }
@@ -68,7 +68,7 @@ fn two_swapped_pages_change_no_answer() {
         for (path, bytes) in &kept.files {
             let is_full = |at: &usize| bytes[page(*at)].iter().any(|byte| *byte != 0);
             let full: Vec<usize> = (0..bytes.len() / PAGE).filter(is_full).collect();
-            for _ in 0..40.min(full.len() * full.len()) {
+            for _ in 0..15.min(full.len() * full.len()) {
                 let [one, other] = [(); 2].map(|()| page(full[random.below(full.len() as u64) as usize]));
                 if bytes[one.clone()] == bytes[other.clone()] {
                     continue;
@@ -79,7 +79,7 @@ fn two_swapped_pages_change_no_answer() {
             }
         }
         println!("{name}: {swapped} pairs of pages swapped, {noticed} noticed");
-        assert!(noticed > 20, "{name}: {noticed} of {swapped} noticed");
+        assert!(noticed > 15, "{name}: {noticed} of {swapped} noticed");
     }
 }
 
@@ -102,12 +102,13 @@ fn extents_of(bytes: &[u8], magic: &[u8; 4], length_at: usize) -> Vec<Range<usiz
     starts.map(|at| at..at + (HEADER_BYTES + u32_at(bytes, at + length_at)).next_multiple_of(4_096)).collect()
 }
 
-/// Those of one length.
+/// Each with the next two of its length.
 fn pairs(extents: &[Range<usize>]) -> Vec<(Range<usize>, Range<usize>)> {
     let pairs = extents.iter().enumerate().flat_map(|(place, one)| {
         extents[place + 1..]
             .iter()
             .filter(|other| other.len() == one.len())
+            .take(2)
             .map(|other| (one.clone(), other.clone()))
     });
     pairs.collect()
