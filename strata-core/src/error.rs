@@ -105,8 +105,15 @@ pub enum Error {
         reason: String,
     },
     /// The journal ends before what the manifest builds on.
-    #[error("the journal ends at {end}, before position {needed} that the manifest builds on")]
+    #[error(
+        "{} is damaged at offset {offset}: the journal ends there, at position {end}, before position {needed} that the \
+         manifest builds on", file.display()
+    )]
     JournalTruncated {
+        /// The file, or the folder where no file is left.
+        file: PathBuf,
+        /// Where in the file the journal ends.
+        offset: u64,
         /// Where the journal ends.
         end: Lsn,
         /// What the manifest needs.

@@ -24,7 +24,7 @@
 //! | X, or a place behind it, has a batch of another version | `UnsupportedFormat`; nothing is written |
 //! | a file is shorter than its header says | damage: `Corrupt` with file and offset |
 //! | a later epoch's cut lies beyond X | damage: `Corrupt` with file and offset |
-//! | a later intact batch of that epoch says `durable` > X | damage: `Corrupt` with file and offset |
+//! | an intact batch of that epoch, at that place or later, says `durable` > X | damage: `Corrupt` with file and offset |
 //! | the manifest builds on a position beyond the last whole record before X | `JournalTruncated` where nothing stands at X, else `Corrupt` |
 //! | none | torn tail: cut behind the last whole record |
 //!

@@ -101,7 +101,8 @@ pub(super) fn recover(
     let (files, unfinished) = list(vfs, dir, mode)?;
     let Some(last) = files.last() else {
         if needed > Lsn::new(0) {
-            return Err(Error::JournalTruncated { end: Lsn::new(0), needed });
+            let file = unfinished.unwrap_or_else(|| dir.to_owned());
+            return Err(Error::JournalTruncated { file, offset: 0, end: Lsn::new(0), needed });
         }
         let cut = Cut { position: start, checksum: 0 };
         let (extents, tail, segments) = (Vec::new(), Vec::new(), Vec::new());
@@ -120,7 +121,7 @@ pub(super) fn recover(
     };
     let next_epoch = last.header.epoch + 1;
     let next_segment = last.header.segment + 1;
-    let begin = find_begin(&files, start)?;
+    let begin = find_begin(dir, &files, start)?;
     let live = files.get(begin..).unwrap_or(&[]);
     let walk = walk_all(live, start, needed)?;
     let cut = Cut { position: walk.assembler.boundary(), checksum: walk.boundary_checksum };
@@ -209,7 +210,7 @@ fn holds_batch_of(file: &Arc<dyn File>, path: &Path, segment: u64) -> Result<boo
 }
 
 /// The index of the last live segment that begins at or below `start`.
-fn find_begin(files: &[SegmentFile], start: Lsn) -> Result<usize> {
+fn find_begin(dir: &Path, files: &[SegmentFile], start: Lsn) -> Result<usize> {
     for (index, file) in files.iter().enumerate().rev() {
         let Some(first) = file.first_position()? else { continue };
         let limit = limit_of(files, index);
@@ -220,7 +221,7 @@ fn find_begin(files: &[SegmentFile], start: Lsn) -> Result<usize> {
     }
     let detail = format!("no segment holds position {start}, where the manifest wants the journal to begin");
     Err(files.first().map_or_else(
-        || Error::JournalTruncated { end: Lsn::new(0), needed: start },
+        || Error::JournalTruncated { file: dir.to_owned(), offset: 0, end: Lsn::new(0), needed: start },
         |file| file.damaged(0, detail),
     ))
 }
@@ -272,13 +273,18 @@ fn judge_end(run: &[SegmentFile], stop: &Stop<'_>, walk: &Walk, needed: Lsn) -> 
         return Ok(());
     }
     if stop.absent {
-        return Err(Error::JournalTruncated { end, needed });
+        return Err(Error::JournalTruncated {
+            file: stop.file.path.clone(),
+            offset: stop.offset,
+            end,
+            needed,
+        });
     }
     let says = format!("{}, yet the manifest builds on position {needed}", stop.detail);
     Err(stop.file.damaged(stop.offset, says))
 }
 
-/// Looks behind `stop` for an intact batch which tells that what stood there had been synced.
+/// Looks at `stop` and behind it for an intact batch which tells that what stood there had been synced.
 fn find_proof(run: &[SegmentFile], stop: &Stop<'_>, torn_at: Lsn) -> Result<Option<Lsn>> {
     for (index, file) in run.iter().enumerate().skip(stop.index) {
         let len = file.file.len().map_err(|source| Error::io("measure", &file.path, source))?;

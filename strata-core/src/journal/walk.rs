@@ -42,7 +42,7 @@ pub(super) struct Stop<'a> {
     /// Nothing was written there.
     pub absent: bool,
     pub detail: &'static str,
-    /// What a search for later batches may pass over.
+    /// What a search for intact batches may pass over.
     pub bytes: u64,
 }
 
@@ -178,7 +178,8 @@ impl<'a> Stop<'a> {
         let (absent, detail, bytes) = match found {
             BatchAt::Absent => (true, "a batch is missing", ALIGNMENT),
             BatchAt::Broken { detail, bytes } => (false, *detail, *bytes),
-            BatchAt::Intact { .. } => (false, "the batch does not continue the one before it", ALIGNMENT),
+            // In the wrong place, it still tells what had been synced.
+            BatchAt::Intact { .. } => (false, "the batch does not continue the one before it", 0),
         };
         Self { file, index, offset, absent, detail, bytes }
     }

@@ -2,41 +2,50 @@
 //! pages, and at random.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use strata_core::vfs::{Random, SeededRandom};
 
-use crate::judge::{assert_intact, judge, random};
+use crate::judge::{Damage, assert_intact, judge, random};
 use crate::sample::{Kept, closed, every_form, killed};
 
 #[test]
 fn a_file_of_another_length_changes_no_answer() {
     let random = random();
-    for (name, kept) in [("closed", closed()), ("killed", killed()), ("every form", every_form().kept)] {
+    for (name, kept) in [("closed", closed()), ("killed", killed()), ("every form", every_form())] {
         assert_intact(name, &kept);
         sweep(name, &kept, &random);
     }
 }
 
 fn sweep(name: &str, kept: &Kept, random: &SeededRandom) {
-    let mut refused = 0;
+    let mut noticed = 0;
     for (path, bytes) in &kept.files {
         for length in lengths(bytes, random) {
-            let mut files = kept.files.clone();
-            files.insert(path.clone(), bytes[..length].to_vec());
             let what = format!("{name}: {} cut from {} to {length} bytes", path.display(), bytes.len());
-            refused += usize::from(judge(&files, kept, None, &what));
+            noticed += replaced(kept, path, Some(bytes[..length].to_vec()), what);
         }
-        let mut files = kept.files.clone();
-        files.remove(path);
-        refused += usize::from(judge(&files, kept, None, &format!("{name}: without {}", path.display())));
-        for tail in [vec![0; 5_000], vec![0xa5; 5_000]] {
-            let mut files = kept.files.clone();
-            files.get_mut(path).expect("of the list").extend_from_slice(&tail);
-            let what = format!("{name}: {} and {} more bytes", path.display(), tail.len());
-            refused += usize::from(judge(&files, kept, None, &what));
+        noticed += replaced(kept, path, None, format!("{name}: without {}", path.display()));
+        for tail in [0, 0xa5] {
+            let longer = [bytes.as_slice(), &[tail; 5_000]].concat();
+            let what = format!("{name}: {} and 5000 more bytes of {tail}", path.display());
+            noticed += replaced(kept, path, Some(longer), what);
         }
     }
-    assert!(refused > 0, "{name}: nothing was noticed");
+    assert!(noticed > 0, "{name}: nothing was noticed");
+}
+
+/// 1 if it is noticed that a file holds something else, or is gone.
+fn replaced(kept: &Kept, path: &Path, bytes: Option<Vec<u8>>, what: String) -> usize {
+    let (before, after) = (kept.files[path].len(), bytes.as_ref().map_or(0, Vec::len));
+    let mut files = kept.files.clone();
+    match bytes {
+        Some(bytes) => files.insert(path.to_owned(), bytes),
+        None => files.remove(path),
+    };
+    let ranges = vec![before.min(after)..before.max(after)];
+    let damage = Damage { what, file: path, ranges, torn: None, is_checked: true };
+    usize::from(judge(&files, kept, &damage).is_noticed)
 }
 
 fn lengths(bytes: &[u8], random: &SeededRandom) -> BTreeSet<usize> {

@@ -86,7 +86,7 @@ fn a_journal_that_ends_before_the_manifest_is_refused() {
     let ends = flushed(&vfs, &[b"alpha", b"beta"]);
     let needed = Lsn::new(ends[1].get() + 1);
     match open_from(&vfs, Lsn::new(0), needed, 16 * 4096) {
-        Err(Error::JournalTruncated { end, needed: told }) => assert_eq!((end, told), (ends[1], needed)),
+        Err(Error::JournalTruncated { end, needed: told, .. }) => assert_eq!((end, told), (ends[1], needed)),
         other => panic!("{:?}", other.map(|(_, records)| records)),
     }
     let empty = MemVfs::new();
