@@ -5,11 +5,15 @@
 //! extents, files. See `sweep`.
 
 mod bulk;
+mod calls;
 mod ddl;
 mod image;
+mod judge;
 mod maintenance;
 mod opening;
 mod reads;
+mod refusal;
+mod rest;
 mod rig;
 mod sweep;
 mod writes;

@@ -7,17 +7,18 @@ use strata_core::maintenance::Step;
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
 
-use crate::{image, sweep};
-
+use crate::image;
+use crate::judge::assert_reopens;
+use crate::rest::squeeze;
 use crate::rig::{
     Outcome, assert_clean, begin, change, commit, contents, create, def, insert, load, now, open, write,
 };
-use crate::sweep::{Operation, squeeze, sweep as sweep_all};
+use crate::sweep::{Operation, sweep};
 
 #[test]
 fn checkpoint() {
     let run = |db: &Database| -> Outcome { Ok(db.checkpoint()?) };
-    sweep_all(&Operation::maintenance("checkpoint", |_| (), run));
+    sweep(&Operation::maintenance("checkpoint", |_| (), run));
 }
 
 /// Flush, compaction and freezing, one step after the other.
@@ -34,7 +35,7 @@ fn steps() {
         while db.maintain()? != Step::Idle {}
         Ok(())
     };
-    sweep_all(&Operation::maintenance("steps", prepare, run));
+    sweep(&Operation::maintenance("steps", prepare, run));
 }
 
 /// Everything: frozen segments become sparse, dead ones go.
@@ -46,7 +47,7 @@ fn vacuum() {
         write(db, "cold", |txn| insert(db, txn, "cold", 2_000..2_040)).expect("inserts");
     };
     let run = |db: &Database| -> Outcome { Ok(db.vacuum()?) };
-    sweep_all(&Operation::maintenance("vacuum", prepare, run));
+    sweep(&Operation::maintenance("vacuum", prepare, run));
 }
 
 /// The heap of a dropped table, and one that was truncated.
@@ -69,7 +70,7 @@ fn dropping_heaps() {
         while db.maintain()? != Step::Idle {}
         Ok(())
     };
-    sweep_all(&Operation::maintenance("dropping heaps", prepare, run));
+    sweep(&Operation::maintenance("dropping heaps", prepare, run));
 }
 
 /// TRAPS "Extents": a load, its table's end and the freeing of its extents all lie after the journal's start. Replay meets
@@ -127,5 +128,5 @@ fn blocks_of_an_edit_in_doubt_are_not_overwritten() {
     assert!(db.stats().cache.write_backs > 0, "pages were evicted");
     let written = image::system_of(&image::files_of(&memory));
     drop(db);
-    sweep::assert_reopens(written, &[&before], "with the edit");
+    assert_reopens(written, &[&before], "with the edit");
 }

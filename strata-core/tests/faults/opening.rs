@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, MemVfs, SeededRandom};
 
+use crate::calls::{EFFECTS, stride};
 use crate::image::{Files, image, system_of};
+use crate::judge::assert_reopens;
 use crate::rig::{Contents, contents, open};
-use crate::sweep::{EFFECTS, assert_reopens, stride};
 
 /// Fails each call of opening; what is there afterwards opens, at once and after a crash.
 fn sweep_open(name: &str, files: &Files) {

@@ -62,7 +62,11 @@ pub fn options() -> Options {
 }
 
 pub fn open(vfs: Arc<dyn Vfs>) -> Result<Database> {
-    Database::open_with_vfs(vfs, Path::new(DIR), options())
+    open_with(vfs, options())
+}
+
+pub fn open_with(vfs: Arc<dyn Vfs>, options: Options) -> Result<Database> {
+    Database::open_with_vfs(vfs, Path::new(DIR), options)
 }
 
 /// The value of a future that has nobody to wait for.
