@@ -15,5 +15,6 @@ mod reads;
 mod refusal;
 mod rest;
 mod rig;
+mod spilled;
 mod sweep;
 mod writes;
