@@ -12,10 +12,24 @@ pub const EFFECTS: [(FaultEffect, bool); 6] = [
     (FaultEffect::ShortWrite, false),
 ];
 
-/// Of the calls, one in how many is failed. A short run fails each of them in one way, and some in the others;
-/// `STRATA_FAULTS=all` fails each in every way.
-pub fn stride(effect: FaultEffect, for_ever: bool) -> usize {
-    if is_long() || (effect, for_ever) == (FaultEffect::InputOutput, false) { 1 } else { 7 }
+/// An operation of more calls is long.
+const FEW: u64 = 64;
+/// Of a long operation, one call in so many is failed in the ways that are not the first.
+const STRIDE: u64 = 7;
+
+/// The calls to be failed of an operation that makes so many. Each is failed in one way; in the other ways each of a short
+/// operation, and of a long one some: which ones depends on the operation and on the way, so that all of them together
+/// meet calls of every kind. `STRATA_FAULTS=all` fails each in every way.
+pub fn chosen(name: &str, calls: u64, effect: FaultEffect, for_ever: bool) -> impl Iterator<Item = u64> {
+    let stride = if is_first_way(effect, for_ever) || calls <= FEW || is_long() { 1 } else { STRIDE };
+    let way = EFFECTS.iter().position(|way| *way == (effect, for_ever)).unwrap_or(0) as u64;
+    let turn = name.bytes().map(u64::from).sum::<u64>() + 3 * way;
+    (turn % stride..).step_by(stride as usize)
+}
+
+/// Whether this is the way in which each call is failed.
+pub fn is_first_way(effect: FaultEffect, for_ever: bool) -> bool {
+    (effect, for_ever) == EFFECTS[0]
 }
 
 /// Whether all is to be done that there is to do.

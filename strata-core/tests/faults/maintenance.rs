@@ -1,13 +1,14 @@
 //! Steps of maintenance: none of them changes what the database answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use strata_core::Database;
 use strata_core::maintenance::Step;
+use strata_core::table::Transaction;
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
+use strata_core::{Database, Result};
 
-use crate::image;
+use crate::image::{self, Files, settled_image};
 use crate::judge::assert_reopens;
 use crate::rest::squeeze;
 use crate::rig::{
@@ -36,6 +37,61 @@ fn steps() {
         Ok(())
     };
     sweep(&Operation::maintenance("steps", prepare, run));
+}
+
+/// The last rows of nearly empty segments are moved, and the segments go.
+#[test]
+fn moving_rows() {
+    fn image() -> &'static Files {
+        static IMAGE: OnceLock<Files> = OnceLock::new();
+        settled_image(&IMAGE, |db| {
+            let few_are_left = |txn: &Transaction| -> Result<()> {
+                (70..300).step_by(50).try_for_each(|id| change(db, txn, "cold", id..id + 49, true))
+            };
+            write(db, "cold", few_are_left).expect("deletes");
+        })
+    }
+    let run = |db: &Database| -> Outcome {
+        while db.stats().moves == 0 {
+            assert_ne!(db.maintain()?, Step::Idle, "no rows were moved");
+        }
+        Ok(())
+    };
+    let operation = Operation::maintenance("moves", |_| (), run).at_least(15);
+    sweep(&Operation { image, ..operation });
+}
+
+/// Of a segment in columns more than half is garbage: it is written again without that.
+#[test]
+fn rewriting_a_sparse_segment() {
+    fn image() -> &'static Files {
+        static IMAGE: OnceLock<Files> = OnceLock::new();
+        settled_image(&IMAGE, |db| {
+            write(db, "cold", |txn| change(db, txn, "cold", 130..175, true)).expect("deletes");
+            assert!(has_sparse_segment(db).expect("reads"));
+        })
+    }
+    let run = |db: &Database| -> Outcome {
+        while has_sparse_segment(db)? {
+            assert_ne!(db.maintain()?, Step::Idle, "no segment was rewritten");
+        }
+        Ok(())
+    };
+    let operation = Operation::maintenance("a sparse rewrite", |_| (), run).at_least(15);
+    sweep(&Operation { image, ..operation });
+}
+
+/// Whether half of a column block is garbage.
+fn has_sparse_segment(db: &Database) -> Result<bool> {
+    let table = db.view().table(def(db, "cold").id)?;
+    for segment in table.segments()? {
+        let live = table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64))?.len();
+        let Some(block) = segment.column_block()? else { continue };
+        if 2 * live <= block.rows() as usize {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Everything: frozen segments become sparse, dead ones go.

@@ -9,7 +9,7 @@ use crate::rig::{Outcome, change, commit, def, find, insert, now, options, write
 use crate::sweep::{Operation, sweep};
 
 /// So few own rows are kept in memory that a hundred and forty are enough for runs of keys to be united.
-fn few_own_rows() -> Options {
+pub fn few_own_rows() -> Options {
     let sizes = Sizes { own_rows: 8, ..options().sizes };
     Options { sizes, ..options() }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use strata_core::vfs::{FailedCall, Fault, FaultEffect, FaultVfs, MemVfs};
 use strata_core::{Database, Options};
 
-use crate::calls::{EFFECTS, stride};
+use crate::calls::{EFFECTS, chosen, is_first_way};
 use crate::image::{Files, files_of, image, system_of};
 use crate::judge::judge;
 use crate::rest::{Rest, rest, rest_of_reading};
@@ -37,6 +37,8 @@ pub struct Operation {
     pub repeats: bool,
     /// Whether it leaves the files alone.
     pub reads: bool,
+    /// What a run that failed may have left undone or done, beside its effect: no second try takes it back.
+    pub beside: fn(&Database),
     /// It makes so many calls at least: else the sweep tests less than it was made for.
     pub calls: u64,
 }
@@ -44,8 +46,8 @@ pub struct Operation {
 impl Operation {
     /// One that changes what the database holds.
     pub fn change(name: &'static str, run: fn(&Database) -> Outcome) -> Self {
-        let prepare: fn(&Database) = |_| ();
-        Self { name, image, options, prepare, run, repeats: false, reads: false, calls: 1 }
+        let (prepare, beside): (fn(&Database), fn(&Database)) = (|_| (), |_| ());
+        Self { name, image, options, prepare, run, repeats: false, reads: false, beside, calls: 1 }
     }
 
     /// One that reads, or is given up before it has changed anything.
@@ -65,9 +67,11 @@ impl Operation {
 
 /// What an undisturbed run leaves.
 pub struct Undisturbed {
+    pub calls: u64,
     pub before: Contents,
     pub after: Contents,
-    pub rest: Rest,
+    /// Without and with what may stand [beside](Operation::beside) the effect.
+    pub rests: [Rest; 2],
 }
 
 /// An open database on a file system that can fail.
@@ -81,6 +85,8 @@ pub struct Rig {
 pub struct Case<'a> {
     pub operation: &'a Operation,
     pub effect: FaultEffect,
+    /// Each call is failed so.
+    pub is_first_way: bool,
     pub at: u64,
     /// The files that were there before.
     pub files: BTreeSet<PathBuf>,
@@ -101,7 +107,7 @@ pub fn start(operation: &Operation) -> Rig {
 pub fn sweep(operation: &Operation) {
     let wanted = undisturbed(operation);
     for (effect, for_ever) in EFFECTS {
-        for at in (0..).step_by(stride(effect, for_ever)) {
+        for at in chosen(operation.name, wanted.calls, effect, for_ever) {
             let rig = start(operation);
             let Some(case) = disturbed(operation, &rig, (effect, for_ever), at) else { break };
             judge(&case, rig, &wanted);
@@ -113,20 +119,34 @@ fn undisturbed(operation: &Operation) -> Undisturbed {
     let name = operation.name;
     let before = contents(&start(operation).db).expect("reads");
     let rig = start(operation);
-    let run = || (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{name}, undisturbed: {error:?}"));
-    let calls = rig.faults.total();
-    run();
-    let calls = rig.faults.total() - calls;
+    let calls = run_undisturbed(operation, &rig);
     assert!(calls >= operation.calls, "{name} makes {calls} calls, and not {}", operation.calls);
     let after = contents(&rig.db).expect("reads");
-    let rest = match operation.reads {
-        true => {
-            run();
-            rest_of_reading(&rig)
-        }
-        false => rest(&rig, name),
-    };
-    Undisturbed { before, after, rest }
+    let alone = rest_of(operation, &rig, name);
+    let rig = start(operation);
+    (operation.beside)(&rig.db);
+    run_undisturbed(operation, &rig);
+    // So that all marks are in memory.
+    assert_eq!(contents(&rig.db).expect("reads"), after);
+    Undisturbed { calls, before, after, rests: [alone, rest_of(operation, &rig, name)] }
+}
+
+/// Returns how many calls it has made. Reads are tried again after every fault, so here too.
+fn run_undisturbed(operation: &Operation, rig: &Rig) -> u64 {
+    let name = operation.name;
+    let run = || (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{name}, undisturbed: {error:?}"));
+    let before = rig.faults.total();
+    run();
+    let calls = rig.faults.total() - before;
+    if operation.reads {
+        run();
+    }
+    calls
+}
+
+/// What is left when nobody uses the database any more.
+pub fn rest_of(operation: &Operation, rig: &Rig, what: &str) -> Rest {
+    if operation.reads { rest_of_reading(rig) } else { rest(rig, what) }
 }
 
 /// Runs with a call failed; `None` where there is no such call.
@@ -150,5 +170,6 @@ fn disturbed<'a>(
     let ever = if for_ever { " for ever" } else { "" };
     let first = format!("{:?} of {}", first.kind, first.path.display());
     let what = format!("{name}: call {at}, {effect:?}{ever}, {first}, which gave {outcome:?}");
-    Some(Case { operation, effect, at, files, failed, outcome, what })
+    let is_first_way = is_first_way(effect, for_ever);
+    Some(Case { operation, effect, is_first_way, at, files, failed, outcome, what })
 }
