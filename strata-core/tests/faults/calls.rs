@@ -13,7 +13,7 @@ pub const EFFECTS: [(FaultEffect, bool); 6] = [
 ];
 
 /// An operation of more calls is long.
-const FEW: u64 = 64;
+const FEW: u64 = 40;
 /// Of a long operation, one call in so many is failed in the ways that are not the first.
 const STRIDE: u64 = 7;
 

@@ -4,11 +4,11 @@ use std::ops::Bound::{Excluded, Included};
 
 use strata_core::table::{Isolation, Locked, TableView, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode};
-use strata_core::vfs::IoKind;
+use strata_core::vfs::{Fault, FaultEffect, IoKind};
 use strata_core::{Database, Error, Result};
 
 use crate::rest::squeeze;
-use crate::rig::{Outcome, Stopped, commit, def, find, insert, now, row, write};
+use crate::rig::{Outcome, Stopped, change, commit, contents, def, find, insert, now, row, write};
 use crate::sweep::{Operation, start, sweep};
 
 fn begin(db: &Database, level: Isolation) -> Result<Transaction> {
@@ -108,6 +108,31 @@ fn a_read_that_does_not_hold_any_more_is_told() {
     sweep_beside(Operation::maintenance("SERIALIZABLE, refused", |_| (), run).at_least(20), |db| {
         meanwhile(db, READ).expect("commits")
     });
+}
+
+/// What cannot be read may be what conflicts: a check that goes on without it lets a transaction through.
+#[test]
+fn a_check_that_cannot_read_lets_nothing_through() {
+    for at in 0.. {
+        let rig = start(&Operation::change("SERIALIZABLE, unread", |_| Ok(())));
+        let txn = begin(&rig.db, Isolation::Serializable).expect("begins");
+        read(&rig.db, &txn).expect("reads");
+        write(&rig.db, "cold", |txn| change(&rig.db, txn, "cold", 243..244, true)).expect("deletes");
+        insert(&rig.db, &txn, "cold", 900..903).expect("inserts");
+        let before = contents(&rig.db).expect("reads");
+        squeeze(&rig.db);
+        rig.faults.arm(Fault::nth(at, FaultEffect::InputOutput));
+        let outcome = commit(&rig.db, txn);
+        rig.faults.disarm();
+        let unread = matches!(outcome, Err(Stopped::Refused(Error::Io { .. })));
+        let told = matches!(outcome, Err(Stopped::Refused(Error::ReadConflict)));
+        assert!(told || unread, "call {at}: {outcome:?}");
+        assert!(contents(&rig.db).expect("reads") == before, "call {at}: something was committed");
+        if rig.faults.fired() == 0 {
+            assert!(told && at > 0, "call {at}: {outcome:?}");
+            break;
+        }
+    }
 }
 
 #[test]
