@@ -141,7 +141,12 @@ impl Maintainer {
 
     fn shorten_journal(&self) -> Result<()> {
         let store = &self.shared.store;
-        store.journal.shorten(store.manifest.state().journal_start)
+        let shortened = store.journal.shorten(store.manifest.state().journal_start);
+        // It may have closed the journal; no step goes on then as if there were one.
+        if let Some(reason) = store.journal.poison_reason() {
+            store.poison(&reason);
+        }
+        shortened
     }
 
     /// How many commits have moved rows out of nearly empty segments since opening, those included whose fate is unknown.
