@@ -46,8 +46,18 @@ pub struct Operation {
 impl Operation {
     /// One that changes what the database holds.
     pub fn change(name: &'static str, run: fn(&Database) -> Outcome) -> Self {
-        let (prepare, beside): (fn(&Database), fn(&Database)) = (|_| (), |_| ());
-        Self { name, image, options, prepare, run, repeats: false, reads: false, beside, calls: 1 }
+        let nothing: fn(&Database) = |_| ();
+        Self {
+            name,
+            image,
+            options,
+            prepare: nothing,
+            run,
+            repeats: false,
+            reads: false,
+            beside: nothing,
+            calls: 1,
+        }
     }
 
     /// One that reads, or is given up before it has changed anything.
