@@ -10,6 +10,7 @@ use strata_core::{Database, Result};
 
 use crate::image::{self, Files, settled_image};
 use crate::judge::assert_reopens;
+use crate::refusal::{assert_refuses, is_poisoned};
 use crate::rest::squeeze;
 use crate::rig::{
     Outcome, assert_clean, begin, change, commit, contents, create, def, insert, load, now, open, write,
@@ -185,4 +186,28 @@ fn blocks_of_an_edit_in_doubt_are_not_overwritten() {
     let written = image::system_of(&image::files_of(&memory));
     drop(db);
     assert_reopens(written, &[&before], "with the edit");
+}
+
+/// Bug: where shortening the journal failed so that it took no more records, checkpoints went on.
+#[test]
+fn a_journal_that_shortening_has_closed_takes_no_checkpoint() {
+    let mut closed = 0;
+    for at in 0.. {
+        let faults = FaultVfs::new(image::system_of(image::image()));
+        let db = open(Arc::new(faults.clone())).expect("opens");
+        // So that the journal is longer than it need be.
+        write(&db, "hot", |txn| insert(&db, txn, "hot", 1_000..1_300)).expect("inserts");
+        faults.arm(Fault::nth(at, FaultEffect::InputOutput).in_path("journal").for_ever());
+        let outcome = db.vacuum();
+        faults.disarm();
+        if faults.fired() == 0 {
+            break;
+        }
+        let what = format!("call {at}, which gave {outcome:?}");
+        if is_poisoned(&db, &what) {
+            closed += 1;
+            assert_refuses(&db, &what);
+        }
+    }
+    assert!(closed > 0, "the journal was never closed");
 }
