@@ -164,8 +164,13 @@ impl Maintainer {
     /// Where there is no room for a shorter journal beside the longer one, that stays.
     fn shorten_journal(&self) -> Result<()> {
         let store = &self.shared.store;
-        match store.journal.shorten(store.manifest.state().journal_start) {
-            Err(error @ Error::DiskFull { .. }) => {
+        let shortened = store.journal.shorten(store.manifest.state().journal_start);
+        // It may have closed the journal; no step goes on then as if there were one.
+        if let Some(reason) = store.journal.poison_reason() {
+            store.poison(&reason);
+        }
+        match shortened {
+            Err(error @ Error::DiskFull { .. }) if store.check_writable().is_ok() => {
                 tracing::warn!(%error, "the journal keeps its length");
                 Ok(())
             }

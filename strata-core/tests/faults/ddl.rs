@@ -62,6 +62,84 @@ fn create_index_after_a_load() {
     sweep(&Operation::change("a load, then CREATE INDEX", run));
 }
 
+/// Over rows in column blocks; another index goes.
+#[test]
+fn change_the_indexes_of_frozen_rows() {
+    let run = |db: &Database| -> Outcome {
+        let mut txn = begin(db)?;
+        let table = def(db, "cold");
+        now(txn.lock_table(table.id, TableLockMode::AccessExclusive))?;
+        crate::rest::squeeze(db);
+        now(txn.create_index(table.id, NewIndex { unique: true, ..index("cold_both", 1, false) }))?;
+        let note = table.indexes.iter().find(|index| !index.primary).expect("of the notes").id;
+        now(txn.change_catalog(|catalog| catalog.drop_index(table.id, note)))?;
+        commit(db, txn)
+    };
+    sweep(&Operation::change("CREATE and DROP INDEX", run).at_least(15));
+}
+
+#[test]
+fn alter_column() {
+    let run = |db: &Database| -> Outcome {
+        let mut txn = begin(db)?;
+        let id = def(db, "cold").id;
+        now(txn.lock_table(id, TableLockMode::AccessExclusive))?;
+        now(txn.change_catalog(|catalog| {
+            catalog.alter_column(id, ColumnId::new(1), |column| {
+                (column.name, column.default) = ("remark".into(), Some("'none'".into()));
+            })
+        }))?;
+        let table = txn.newest_catalog().table(id)?.clone();
+        now(txn.insert(&table, &crate::rig::row(7)))?;
+        commit(db, txn)
+    };
+    sweep(&Operation::change("ALTER COLUMN", run).at_least(2));
+}
+
+/// Those that the next two tests drop.
+fn make_schema_and_view(db: &Database) {
+    let mut txn = begin(db).expect("begins");
+    now(txn.change_catalog(|catalog| {
+        catalog.create_schema("old")?;
+        catalog.create_view("public", "seen", "SELECT 1", vec!["one".into()])
+    }))
+    .expect("made");
+    commit(db, txn).expect("commits");
+    db.checkpoint().expect("checkpoints");
+    crate::rest::squeeze(db);
+}
+
+#[test]
+fn schemas() {
+    let run = |db: &Database| -> Outcome {
+        let mut txn = begin(db)?;
+        now(txn.change_catalog(|catalog| {
+            catalog.drop_schema("old")?;
+            catalog.create_schema("new")?;
+            catalog.create_table("new", "empty", vec![NewColumn::new("id", ColumnType::Int64)])
+        }))?;
+        commit(db, txn)
+    };
+    let operation = Operation::change("CREATE and DROP SCHEMA", run).at_least(3);
+    sweep(&Operation { prepare: make_schema_and_view, ..operation });
+}
+
+#[test]
+fn views() {
+    let run = |db: &Database| -> Outcome {
+        let mut txn = begin(db)?;
+        let seen = txn.newest_catalog().relation("public", "seen").expect("is there").id();
+        now(txn.lock_table(seen, TableLockMode::AccessExclusive))?;
+        now(txn.drop_relation(seen))?;
+        now(txn.change_catalog(|catalog| {
+            catalog.create_view("public", "seen", "SELECT 2", vec!["two".into()])
+        }))?;
+        commit(db, txn)
+    };
+    let operation = Operation::change("CREATE and DROP VIEW", run).at_least(3);
+    sweep(&Operation { prepare: make_schema_and_view, ..operation });
+}
+
 #[test]
 fn drop_table() {
     let run = |db: &Database| -> Outcome {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use strata_core::Database;
+use strata_core::maintenance::Step;
 use strata_core::vfs::{MemVfs, OpenMode, Vfs};
 
 use crate::rig::{DIR, begin, change, commit, create, def, insert, load, open, write};
@@ -19,6 +20,19 @@ pub fn image() -> &'static Files {
         let vfs = Arc::new(MemVfs::new());
         let db = open(vfs.clone()).expect("opens");
         fill(&db);
+        files_of(&vfs)
+    })
+}
+
+/// The same after all maintenance, and after a change that asks for more.
+pub fn settled_image(made: &'static OnceLock<Files>, change: fn(&Database)) -> &'static Files {
+    made.get_or_init(|| {
+        let vfs = system_of(image());
+        let db = open(vfs.clone()).expect("opens");
+        db.checkpoint().expect("checkpoints");
+        while db.maintain().expect("steps") != Step::Idle {}
+        change(&db);
+        db.checkpoint().expect("checkpoints");
         files_of(&vfs)
     })
 }

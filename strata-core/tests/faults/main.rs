@@ -5,11 +5,19 @@
 //! extents, files. See `sweep`.
 
 mod bulk;
+mod calls;
 mod ddl;
 mod image;
+mod isolation;
+mod judge;
+mod long;
 mod maintenance;
 mod opening;
 mod reads;
+mod refusal;
+mod rest;
 mod rig;
+mod savepoints;
+mod spilled;
 mod sweep;
 mod writes;

@@ -1,23 +1,26 @@
 //! Steps of maintenance: none of them changes what the database answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use strata_core::Database;
 use strata_core::maintenance::Step;
+use strata_core::table::Transaction;
 use strata_core::txn::TableLockMode;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
+use strata_core::{Database, Result};
 
-use crate::{image, sweep};
-
+use crate::image::{self, Files, settled_image};
+use crate::judge::assert_reopens;
+use crate::refusal::{assert_refuses, is_poisoned};
+use crate::rest::squeeze;
 use crate::rig::{
     Outcome, assert_clean, begin, change, commit, contents, create, def, insert, load, now, open, write,
 };
-use crate::sweep::{Operation, squeeze, sweep as sweep_all};
+use crate::sweep::{Operation, sweep};
 
 #[test]
 fn checkpoint() {
     let run = |db: &Database| -> Outcome { Ok(db.checkpoint()?) };
-    sweep_all(&Operation::maintenance("checkpoint", |_| (), run));
+    sweep(&Operation::maintenance("checkpoint", |_| (), run));
 }
 
 /// Flush, compaction and freezing, one step after the other.
@@ -34,7 +37,62 @@ fn steps() {
         while db.maintain()? != Step::Idle {}
         Ok(())
     };
-    sweep_all(&Operation::maintenance("steps", prepare, run));
+    sweep(&Operation::maintenance("steps", prepare, run));
+}
+
+/// The last rows of nearly empty segments are moved, and the segments go.
+#[test]
+fn moving_rows() {
+    fn image() -> &'static Files {
+        static IMAGE: OnceLock<Files> = OnceLock::new();
+        settled_image(&IMAGE, |db| {
+            let few_are_left = |txn: &Transaction| -> Result<()> {
+                (70..300).step_by(50).try_for_each(|id| change(db, txn, "cold", id..id + 49, true))
+            };
+            write(db, "cold", few_are_left).expect("deletes");
+        })
+    }
+    let run = |db: &Database| -> Outcome {
+        while db.stats().moves == 0 {
+            assert_ne!(db.maintain()?, Step::Idle, "no rows were moved");
+        }
+        Ok(())
+    };
+    let operation = Operation::maintenance("moves", |_| (), run).at_least(15);
+    sweep(&Operation { image, ..operation });
+}
+
+/// Of a segment in columns more than half is garbage: it is written again without that.
+#[test]
+fn rewriting_a_sparse_segment() {
+    fn image() -> &'static Files {
+        static IMAGE: OnceLock<Files> = OnceLock::new();
+        settled_image(&IMAGE, |db| {
+            write(db, "cold", |txn| change(db, txn, "cold", 130..175, true)).expect("deletes");
+            assert!(has_sparse_segment(db).expect("reads"));
+        })
+    }
+    let run = |db: &Database| -> Outcome {
+        while has_sparse_segment(db)? {
+            assert_ne!(db.maintain()?, Step::Idle, "no segment was rewritten");
+        }
+        Ok(())
+    };
+    let operation = Operation::maintenance("a sparse rewrite", |_| (), run).at_least(15);
+    sweep(&Operation { image, ..operation });
+}
+
+/// Whether half of a column block is garbage.
+fn has_sparse_segment(db: &Database) -> Result<bool> {
+    let table = db.view().table(def(db, "cold").id)?;
+    for segment in table.segments()? {
+        let live = table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64))?.len();
+        let Some(block) = segment.column_block()? else { continue };
+        if 2 * live <= block.rows() as usize {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Everything: frozen segments become sparse, dead ones go.
@@ -46,7 +104,7 @@ fn vacuum() {
         write(db, "cold", |txn| insert(db, txn, "cold", 2_000..2_040)).expect("inserts");
     };
     let run = |db: &Database| -> Outcome { Ok(db.vacuum()?) };
-    sweep_all(&Operation::maintenance("vacuum", prepare, run));
+    sweep(&Operation::maintenance("vacuum", prepare, run));
 }
 
 /// The heap of a dropped table, and one that was truncated.
@@ -69,7 +127,7 @@ fn dropping_heaps() {
         while db.maintain()? != Step::Idle {}
         Ok(())
     };
-    sweep_all(&Operation::maintenance("dropping heaps", prepare, run));
+    sweep(&Operation::maintenance("dropping heaps", prepare, run));
 }
 
 /// TRAPS "Extents": a load, its table's end and the freeing of its extents all lie after the journal's start. Replay meets
@@ -127,5 +185,29 @@ fn blocks_of_an_edit_in_doubt_are_not_overwritten() {
     assert!(db.stats().cache.write_backs > 0, "pages were evicted");
     let written = image::system_of(&image::files_of(&memory));
     drop(db);
-    sweep::assert_reopens(written, &[&before], "with the edit");
+    assert_reopens(written, &[&before], "with the edit");
+}
+
+/// Bug: where shortening the journal failed so that it took no more records, checkpoints went on.
+#[test]
+fn a_journal_that_shortening_has_closed_takes_no_checkpoint() {
+    let mut closed = 0;
+    for at in 0.. {
+        let faults = FaultVfs::new(image::system_of(image::image()));
+        let db = open(Arc::new(faults.clone())).expect("opens");
+        // So that the journal is longer than it need be.
+        write(&db, "hot", |txn| insert(&db, txn, "hot", 1_000..1_300)).expect("inserts");
+        faults.arm(Fault::nth(at, FaultEffect::InputOutput).in_path("journal").for_ever());
+        let outcome = db.vacuum();
+        faults.disarm();
+        if faults.fired() == 0 {
+            break;
+        }
+        let what = format!("call {at}, which gave {outcome:?}");
+        if is_poisoned(&db, &what) {
+            closed += 1;
+            assert_refuses(&db, &what);
+        }
+    }
+    assert!(closed > 0, "the journal was never closed");
 }

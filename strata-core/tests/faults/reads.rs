@@ -5,10 +5,10 @@ use std::ops::Bound::{Included, Unbounded};
 use strata_core::heap::column::Selection;
 use strata_core::ids::ColumnId;
 use strata_core::row::Datum;
-use strata_core::table::TableView;
+use strata_core::table::{TableView, encode_index_key};
 use strata_core::{Database, Result};
 
-use crate::rig::{Outcome, begin, def, find, now};
+use crate::rig::{Outcome, begin, def, find, now, row};
 use crate::sweep::{Operation, sweep};
 
 /// Takes all of the pool for as long as `read` runs, so that no page is kept.
@@ -63,6 +63,56 @@ fn index_ranges() {
         })
     };
     sweep(&Operation::read("index ranges", persist, run));
+}
+
+/// Lookups that read the row, and by a key that is not unique.
+#[test]
+fn rows_of_keys() {
+    let run = |db: &Database| -> Outcome {
+        without_cache(db, || {
+            for (name, id) in [("hot", 20), ("cold", 250), ("loaded", 149)] {
+                let table = table(db, name)?;
+                for index in &table.def().indexes {
+                    let mut key = Vec::new();
+                    encode_index_key(table.def(), index, &row(id), &mut key)?;
+                    let mut found = table.rows_of_key(index.id, &key)?;
+                    let (found_key, found_row) = found.next_entry()?.expect("is there");
+                    assert_eq!(found_key, key);
+                    assert_eq!(found.next_entry()?, None);
+                    assert_eq!(table.row(found_row)?.to_datums(&table.def().schema)?, row(id));
+                    if index.unique {
+                        let (first, values) = table.first_row(index.id, &key)?.expect("is there");
+                        assert_eq!(first, found_row);
+                        assert_eq!(values.datum(&table.def().schema, ColumnId::new(1))?, row(id)[1]);
+                        assert!(table.is_visible(first)?);
+                    }
+                }
+            }
+            Ok(())
+        })
+    };
+    sweep(&Operation::read("rows of keys", persist, run).at_least(40));
+}
+
+/// What a planner asks of frozen segments.
+#[test]
+fn statistics() {
+    let run = |db: &Database| -> Outcome {
+        without_cache(db, || {
+            let table = table(db, "cold")?;
+            let mut distinct = 0;
+            for segment in table.segments()? {
+                let Some(block) = segment.column_block()? else { continue };
+                let sketch = block.sketch(ColumnId::new(0))?.expect("there is one");
+                distinct += sketch.estimate();
+                assert!(block.zones(ColumnId::new(0))?.is_some());
+                assert!(segment.zone(ColumnId::new(1), 0)?.is_some());
+            }
+            assert!((180..300).contains(&distinct), "{distinct}");
+            Ok(())
+        })
+    };
+    sweep(&Operation::read("statistics", persist, run).at_least(6));
 }
 
 #[test]

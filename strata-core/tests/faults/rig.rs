@@ -62,7 +62,11 @@ pub fn options() -> Options {
 }
 
 pub fn open(vfs: Arc<dyn Vfs>) -> Result<Database> {
-    Database::open_with_vfs(vfs, Path::new(DIR), options())
+    open_with(vfs, options())
+}
+
+pub fn open_with(vfs: Arc<dyn Vfs>, options: Options) -> Result<Database> {
+    Database::open_with_vfs(vfs, Path::new(DIR), options)
 }
 
 /// The value of a future that has nobody to wait for.
@@ -111,8 +115,13 @@ pub fn row(id: i64) -> Vec<Datum> {
 }
 
 pub fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
-    let notes: StringViewArray = ids.clone().map(|id| Some(note(id))).collect();
-    let ids: Int64Array = ids.collect();
+    note_batch(ids.map(|id| (id, note(id))))
+}
+
+pub fn note_batch(rows: impl Iterator<Item = (i64, String)>) -> RecordBatch {
+    let (ids, notes): (Vec<i64>, Vec<String>) = rows.unzip();
+    let notes: StringViewArray = notes.into_iter().map(Some).collect();
+    let ids: Int64Array = ids.into_iter().collect();
     let columns = [("id", Arc::new(ids) as ArrayRef, true), ("note", Arc::new(notes) as ArrayRef, true)];
     RecordBatch::try_from_iter_with_nullable(columns).expect("columns fit")
 }
@@ -168,6 +177,12 @@ pub fn load(txn: &Transaction, table: TableId, ids: std::ops::Range<i64>) -> Res
     Ok(())
 }
 
+pub fn load_batch(txn: &Transaction, table: TableId, rows: &RecordBatch) -> Result<()> {
+    let mut load = now(txn.bulk_load(table))?;
+    load.append(rows)?;
+    now(load.finish()).map(|_| ())
+}
+
 /// Commits and waits.
 pub fn commit(db: &Database, txn: Transaction) -> Outcome {
     let ticket = txn.commit()?;
@@ -189,6 +204,8 @@ pub type Contents = BTreeMap<String, Vec<String>>;
 pub fn contents(db: &Database) -> Result<Contents> {
     let view = db.view();
     let mut contents = Contents::new();
+    let schemas = view.catalog().schemas().map(|schema| schema.name.clone()).collect();
+    contents.insert("the schemas".into(), schemas);
     for relation in view.catalog().relations() {
         if let Relation::View(def) = relation {
             contents.insert(def.name.clone(), vec![def.query.clone()]);
@@ -210,7 +227,7 @@ pub fn contents(db: &Database) -> Result<Contents> {
             assert_eq!(found.len() as u64, table.row_count(), "rows in index {}", index.name);
             rows.push(format!("index {} of {:?}", index.name, index.columns));
         }
-        rows.extend(def.schema.live().map(|column| format!("column {} {:?}", column.name, column.missing)));
+        rows.extend(def.schema.live().map(|column| format!("column {column:?}")));
         contents.insert(def.name.clone(), rows);
     }
     Ok(contents)

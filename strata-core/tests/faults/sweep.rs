@@ -5,28 +5,31 @@
 //! | it succeeded | its effect is published, and survives a crash |
 //! | it was refused | nothing of it is there, nor after a crash |
 //! | its commit's ticket says in doubt | nothing of it is published; after a crash it is there whole, or not at all |
-//! | a sync of blocks, of the manifest or of a batch failed | every later write is refused with `Poisoned` |
+//! | a sync of blocks, of the manifest or of a batch failed | whatever writes is refused with `Poisoned` |
 //! | otherwise | a second try succeeds |
 //!
-//! And always: what was published before can be read; no snapshot is left; `check` is clean after opening again, the
-//! blocks in use are those that the manifest names, and no file is there that an undisturbed run would not have.
+//! And always: what was published before can be read; no snapshot, no lock and no memory is left; `check` is clean after
+//! opening again, the blocks in use are those that the manifest names, and no file is there that an undisturbed run would
+//! not have.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use strata_core::maintenance::Step;
-use strata_core::manifest::Manifest;
-use strata_core::memory::{MemoryPool, Reservation};
-use strata_core::txn::TableLockMode;
-use strata_core::vfs::{FailedCall, Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom};
-use strata_core::{Database, Error};
+use strata_core::vfs::{FailedCall, Fault, FaultEffect, FaultVfs, MemVfs};
+use strata_core::{Database, Options};
 
-use crate::image::{Files, image, system_of};
-use crate::rig::{Contents, DIR, Outcome, Stopped, begin, commit, contents, insert, now, open, row, writer};
+use crate::calls::{EFFECTS, chosen, is_first_way};
+use crate::image::{Files, files_of, image, system_of};
+use crate::judge::judge;
+use crate::rest::{Rest, rest, rest_of_reading};
+use crate::rig::{Contents, Outcome, contents, open_with, options};
 
 /// One operation of a database.
 pub struct Operation {
     pub name: &'static str,
+    pub image: fn() -> &'static Files,
+    pub options: fn() -> Options,
     /// Done before, undisturbed.
     pub prepare: fn(&Database),
     pub run: fn(&Database) -> Outcome,
@@ -34,267 +37,149 @@ pub struct Operation {
     pub repeats: bool,
     /// Whether it leaves the files alone.
     pub reads: bool,
+    /// What a run that failed may have left undone or done, beside its effect: no second try takes it back.
+    pub beside: fn(&Database),
+    /// It makes so many calls at least: else the sweep tests less than it was made for.
+    pub calls: u64,
 }
 
 impl Operation {
     /// One that changes what the database holds.
     pub fn change(name: &'static str, run: fn(&Database) -> Outcome) -> Self {
-        Self { name, prepare: |_| (), run, repeats: false, reads: false }
+        let nothing: fn(&Database) = |_| ();
+        Self {
+            name,
+            image,
+            options,
+            prepare: nothing,
+            run,
+            repeats: false,
+            reads: false,
+            beside: nothing,
+            calls: 1,
+        }
     }
 
     /// One that reads, or is given up before it has changed anything.
     pub fn read(name: &'static str, prepare: fn(&Database), run: fn(&Database) -> Outcome) -> Self {
-        Self { name, prepare, run, repeats: true, reads: true }
+        Self { prepare, repeats: true, reads: true, ..Self::change(name, run) }
     }
 
     /// One that changes how the database holds what it holds.
     pub fn maintenance(name: &'static str, prepare: fn(&Database), run: fn(&Database) -> Outcome) -> Self {
-        Self { name, prepare, run, repeats: true, reads: false }
+        Self { prepare, repeats: true, ..Self::change(name, run) }
+    }
+
+    pub fn at_least(self, calls: u64) -> Self {
+        Self { calls, ..self }
     }
 }
 
-pub const EFFECTS: [(FaultEffect, bool); 6] = [
-    (FaultEffect::InputOutput, false),
-    (FaultEffect::InputOutput, true),
-    (FaultEffect::DiskFull, false),
-    (FaultEffect::DiskFull, true),
-    (FaultEffect::ShortRead, false),
-    (FaultEffect::ShortWrite, false),
-];
-
-/// Of the calls, one in how many is failed. A short run fails each of them in one way, and some in the others;
-/// `STRATA_FAULTS=all` fails each in every way.
-pub fn stride(effect: FaultEffect, for_ever: bool) -> usize {
-    if is_long() || (effect, for_ever) == (FaultEffect::InputOutput, false) { 1 } else { 7 }
-}
-
-fn is_long() -> bool {
-    std::env::var("STRATA_FAULTS").is_ok_and(|text| text == "all")
-}
-
 /// What an undisturbed run leaves.
-struct Undisturbed {
-    before: Contents,
-    after: Contents,
-    rest: Rest,
-}
-
-/// A database after all maintenance, with empty caches.
-#[derive(Debug, PartialEq, Eq)]
-struct Rest {
-    memory_bytes: usize,
-    blocks_bytes: u64,
+pub struct Undisturbed {
+    pub calls: u64,
+    pub before: Contents,
+    pub after: Contents,
+    /// Without and with what may stand [beside](Operation::beside) the effect.
+    pub rests: [Rest; 2],
 }
 
 /// An open database on a file system that can fail.
-struct Rig {
-    memory: Arc<MemVfs>,
-    faults: FaultVfs,
-    db: Database,
+pub struct Rig {
+    pub memory: Arc<MemVfs>,
+    pub faults: FaultVfs,
+    pub db: Database,
 }
 
-fn start(files: &Files, operation: &Operation) -> Rig {
-    let memory = system_of(files);
+/// What came of a run in which calls failed.
+pub struct Case<'a> {
+    pub operation: &'a Operation,
+    pub effect: FaultEffect,
+    /// Each call is failed so.
+    pub is_first_way: bool,
+    pub at: u64,
+    /// The files that were there before.
+    pub files: BTreeSet<PathBuf>,
+    pub failed: Vec<FailedCall>,
+    pub outcome: Outcome,
+    /// All this in words.
+    pub what: String,
+}
+
+pub fn start(operation: &Operation) -> Rig {
+    let memory = system_of((operation.image)());
     let faults = FaultVfs::new(memory.clone());
-    let db = open(Arc::new(faults.clone())).expect("opens");
+    let db = open_with(Arc::new(faults.clone()), (operation.options)()).expect("opens");
     (operation.prepare)(&db);
     Rig { memory, faults, db }
 }
 
 pub fn sweep(operation: &Operation) {
-    let name = operation.name;
-    let rig = start(image(), operation);
-    let before = contents(&rig.db).expect("reads");
-    (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{name}, undisturbed: {error:?}"));
-    let after = contents(&rig.db).expect("reads");
-    let wanted = Undisturbed { before, after, rest: rest(&rig, name) };
+    let wanted = undisturbed(operation);
     for (effect, for_ever) in EFFECTS {
-        for at in (0..).step_by(stride(effect, for_ever)) {
-            let rig = start(image(), operation);
-            let fault = Fault::nth(at, effect);
-            rig.faults.arm(if for_ever { fault.for_ever() } else { fault });
-            let outcome = (operation.run)(&rig.db);
-            rig.faults.disarm();
-            let failed = rig.faults.failed_calls();
-            let first = failed.first().map(|call| format!("{:?} of {}", call.kind, call.path.display()));
-            let Some(first) = first else {
-                assert!(outcome.is_ok(), "{name}: {outcome:?} with nothing failed");
-                break;
-            };
-            let ever = if for_ever { " for ever" } else { "" };
-            let what = format!("{name}: call {at}, {effect:?}{ever}, {first}, which gave {outcome:?}");
-            if effect == FaultEffect::ShortRead {
-                assert!(outcome.is_ok(), "{what}: the rest must be asked for");
-            }
-            judge(operation, rig, &wanted, &outcome, &failed, (effect, at), &what);
+        for at in chosen(operation.name, wanted.calls, effect, for_ever) {
+            let rig = start(operation);
+            let Some(case) = disturbed(operation, &rig, (effect, for_ever), at) else { break };
+            judge(&case, rig, &wanted);
         }
     }
 }
 
-fn judge(
-    operation: &Operation,
-    rig: Rig,
-    wanted: &Undisturbed,
-    outcome: &Outcome,
-    failed: &[FailedCall],
-    (effect, at): (FaultEffect, u64),
-    what: &str,
-) {
-    let published = if outcome.is_ok() { &wanted.after } else { &wanted.before };
-    let found = contents(&rig.db).unwrap_or_else(|error| panic!("{what}: reading: {error}"));
-    assert_same(&found, published, what);
-    assert_eq!(rig.db.stats().snapshots, 0, "{what}: a snapshot is left");
-    if operation.reads && at > 0 {
-        (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{what}: tried again: {error:?}"));
-        assert_unlocked(&rig.db);
-        return;
+fn undisturbed(operation: &Operation) -> Undisturbed {
+    let name = operation.name;
+    let before = contents(&start(operation).db).expect("reads");
+    let rig = start(operation);
+    let calls = run_undisturbed(operation, &rig);
+    assert!(calls >= operation.calls, "{name} makes {calls} calls, and not {}", operation.calls);
+    let after = contents(&rig.db).expect("reads");
+    let alone = rest_of(operation, &rig, name);
+    let rig = start(operation);
+    (operation.beside)(&rig.db);
+    run_undisturbed(operation, &rig);
+    // So that all marks are in memory.
+    assert_eq!(contents(&rig.db).expect("reads"), after);
+    Undisturbed { calls, before, after, rests: [alone, rest_of(operation, &rig, name)] }
+}
+
+/// Returns how many calls it has made. Reads are tried again after every fault, so here too.
+fn run_undisturbed(operation: &Operation, rig: &Rig) -> u64 {
+    let name = operation.name;
+    let run = || (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{name}, undisturbed: {error:?}"));
+    let before = rig.faults.total();
+    run();
+    let calls = rig.faults.total() - before;
+    if operation.reads {
+        run();
     }
-    let crashed = Arc::new(rig.memory.crash_clone(&SeededRandom::new(at)));
-    let possible: &[&Contents] = match outcome {
-        Ok(()) => &[&wanted.after],
-        Err(Stopped::Refused(_)) => &[&wanted.before],
-        Err(Stopped::InDoubt(_)) => &[&wanted.before, &wanted.after],
+    calls
+}
+
+/// What is left when nobody uses the database any more.
+pub fn rest_of(operation: &Operation, rig: &Rig, what: &str) -> Rest {
+    if operation.reads { rest_of_reading(rig) } else { rest(rig, what) }
+}
+
+/// Runs with a call failed; `None` where there is no such call.
+fn disturbed<'a>(
+    operation: &'a Operation,
+    rig: &Rig,
+    (effect, for_ever): (FaultEffect, bool),
+    at: u64,
+) -> Option<Case<'a>> {
+    let name = operation.name;
+    let files = files_of(&rig.memory).into_keys().collect();
+    let fault = Fault::nth(at, effect);
+    rig.faults.arm(if for_ever { fault.for_ever() } else { fault });
+    let outcome = (operation.run)(&rig.db);
+    rig.faults.disarm();
+    let failed = rig.faults.failed_calls();
+    let Some(first) = failed.first() else {
+        assert!(outcome.is_ok(), "{name}: {outcome:?} with nothing failed");
+        return None;
     };
-    assert_reopens(crashed, possible, &format!("{what}; after a crash"));
-
-    let poisoned = is_poisoned(&rig.db, what);
-    let must_be = matches!(outcome, Err(Stopped::InDoubt(_)))
-        || outcome.is_err() && failed.iter().any(|call| ends_writing(&rig, call, effect));
-    assert!(poisoned || !must_be, "{what}: goes on writing");
-    if !poisoned {
-        if outcome.is_err() || operation.repeats {
-            (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{what}: tried again: {error:?}"));
-        }
-        assert_same(&contents(&rig.db).expect("reads"), &wanted.after, what);
-        assert_unlocked(&rig.db);
-        assert_eq!(rest(&rig, what), wanted.rest, "{what}: something is left over");
-    }
-    let Rig { memory, db, .. } = rig;
-    if poisoned {
-        // Dirty pages that are evicted now must spare what an edit in doubt may name.
-        squeeze(&db);
-    }
-    drop(db);
-    if at % 3 != 0 && !is_long() {
-        return;
-    }
-    let possible: &[&Contents] = if poisoned { possible } else { &[&wanted.after] };
-    assert_reopens(memory, possible, &format!("{what}; closed"));
-}
-
-/// Whether this call was the sync of something that a commit, or an edit of the manifest, builds on. The sync of a file in
-/// the making is none, nor does it fail the operation: the file goes, and nothing was in it. Nor is a full disk that shows while the manifest gets room.
-fn ends_writing(rig: &Rig, call: &FailedCall, effect: FaultEffect) -> bool {
-    let current = Path::new(DIR).join("manifest").join(manifest_in_use(&rig.memory));
-    let in_manifest = call.path == current && effect == FaultEffect::InputOutput;
-    call.kind == IoKind::Sync && (call.path.ends_with("blocks.strata") || in_manifest)
-}
-
-fn manifest_in_use(vfs: &MemVfs) -> PathBuf {
-    let files = crate::image::files_of(vfs);
-    let current = &files[&Path::new(DIR).join("manifest/CURRENT")];
-    let name = current.split(|byte| *byte == b' ').next().expect("a name");
-    PathBuf::from(String::from_utf8(name.to_vec()).expect("a name"))
-}
-
-fn assert_same(found: &Contents, wanted: &Contents, what: &str) {
-    if found == wanted {
-        return;
-    }
-    let names = found.keys().chain(wanted.keys());
-    for name in names {
-        let (Some(found), Some(wanted)) = (found.get(name), wanted.get(name)) else {
-            panic!("{what}: relation {name} is there: {}", found.contains_key(name));
-        };
-        let lost: Vec<_> = wanted.iter().filter(|row| !found.contains(row)).take(3).collect();
-        let new: Vec<_> = found.iter().filter(|row| !wanted.contains(row)).take(3).collect();
-        assert!(found == wanted, "{what}: relation {name}: lost {lost:?}, new {new:?}");
-    }
-    unreachable!("{what}: the relations differ");
-}
-
-/// Whether writes are refused, and only so that it can be known.
-fn is_poisoned(db: &Database, what: &str) -> bool {
-    let work = || -> Outcome {
-        let txn = writer(db, "hot")?;
-        insert(db, &txn, "hot", -2..-1)?;
-        let view = txn.view().table(crate::rig::def(db, "hot").id)?;
-        let own = crate::rig::find(&view, -2)?.expect("was inserted");
-        txn.delete(&view, own)?;
-        commit(db, txn)
-    };
-    match work() {
-        Ok(()) => false,
-        Err(Stopped::Refused(Error::Poisoned { .. })) => true,
-        Err(other) => panic!("{what}: a later write gives {other:?}"),
-    }
-}
-
-fn assert_unlocked(db: &Database) {
-    let mut txn = begin(db).expect("begins");
-    let tables: Vec<_> = db.catalog().tables().map(|table| table.id).collect();
-    for table in tables {
-        now(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("locks");
-    }
-    now(txn.change_catalog(|_| Ok(()))).expect("the catalog is nobody's");
-}
-
-fn rest(rig: &Rig, what: &str) -> Rest {
-    rig.db.vacuum().unwrap_or_else(|error| panic!("{what}: vacuum: {error}"));
-    while rig.db.maintain().expect("steps") != Step::Idle {}
-    let named = named_bytes(&rig.memory);
-    let blocks_bytes = rig.db.stats().blocks_used_bytes;
-    assert_eq!(blocks_bytes, named, "{what}: blocks in use that the manifest does not name");
-    Rest { memory_bytes: squeeze(&rig.db), blocks_bytes }
-}
-
-/// Makes caches give up what they have. Returns how much they and others keep.
-pub fn squeeze(db: &Database) -> usize {
-    let held: usize = take_all(db.pool()).iter().map(Reservation::bytes).sum();
-    db.pool().cap() - held
-}
-
-/// All memory that there is to be had.
-pub fn take_all(pool: &MemoryPool) -> Vec<Reservation> {
-    let mut held = Vec::new();
-    let mut step = pool.cap();
-    while step > 0 {
-        match pool.reserve("the test", step) {
-            Ok(reservation) => held.push(reservation),
-            Err(_) => step /= 2,
-        }
-    }
-    held
-}
-
-fn named_bytes(vfs: &MemVfs) -> u64 {
-    let state = Manifest::read(vfs, &Path::new(DIR).join("manifest")).expect("reads");
-    state.blocks().map(|block| block.len_bytes()).sum()
-}
-
-/// Opens, compares, checks; then writes, closes, and looks at what files are left.
-pub fn assert_reopens(vfs: Arc<MemVfs>, possible: &[&Contents], what: &str) {
-    let db = open(vfs.clone()).unwrap_or_else(|error| panic!("{what}: opening: {error}"));
-    let found = contents(&db).unwrap_or_else(|error| panic!("{what}: reading: {error}"));
-    if !possible.iter().any(|possible| **possible == found) {
-        assert_same(&found, possible[0], what);
-    }
-    let report = db.check();
-    assert!(report.is_clean(), "{what}: {:?}", report.problems);
-    if found.contains_key("hot") {
-        let txn = writer(&db, "hot").expect("begins");
-        let table = crate::rig::def(&db, "hot");
-        let mut values = row(-1);
-        values.resize(table.schema.columns.len(), strata_core::row::Datum::Null);
-        now(txn.insert(&table, &values)).unwrap_or_else(|error| panic!("{what}: goes on: {error}"));
-        commit(&db, txn).unwrap_or_else(|error| panic!("{what}: goes on: {error:?}"));
-    }
-    db.checkpoint().unwrap_or_else(|error| panic!("{what}: a checkpoint: {error}"));
-    assert_eq!(db.stats().blocks_used_bytes, named_bytes(&vfs), "{what}: blocks that nothing names");
-    drop(db);
-    let files = crate::image::files_of(&vfs);
-    let names: Vec<_> = files.keys().filter_map(|path| path.file_name()?.to_str()).collect();
-    let count = |part: &str| names.iter().filter(|name| name.contains(part)).count();
-    let counts = (count("MANIFEST-"), count("CURRENT"), count(".journal"), names.len());
-    assert_eq!(counts, (1, 1, 1, 5), "{what}: files are left: {names:?}");
+    let ever = if for_ever { " for ever" } else { "" };
+    let first = format!("{:?} of {}", first.kind, first.path.display());
+    let what = format!("{name}: call {at}, {effect:?}{ever}, {first}, which gave {outcome:?}");
+    let is_first_way = is_first_way(effect, for_ever);
+    Some(Case { operation, effect, is_first_way, at, files, failed, outcome, what })
 }

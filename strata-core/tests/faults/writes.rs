@@ -3,8 +3,9 @@
 use strata_core::Database;
 
 use crate::image::{image, system_of};
+use crate::rest::take_all;
 use crate::rig::{Outcome, change, def, find, insert, now, open, write, writer};
-use crate::sweep::{Operation, sweep, take_all};
+use crate::sweep::{Operation, sweep};
 
 #[test]
 fn insert_and_commit() {
