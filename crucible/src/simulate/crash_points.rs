@@ -211,6 +211,7 @@ fn config() -> Config {
             segment_bytes: 2 << 10,
             bulk_rows: 32,
             beside_bytes: 1,
+            encode_threads: 0,
             own_rows: 4,
             journal_file_bytes: 12 << 10,
             manifest_growth_bytes: 8 << 10,

@@ -132,6 +132,7 @@ fn config(random: &mut Random) -> Config {
         bulk_rows,
         // Drawn with the rest: another draw would change what each seed does.
         beside_bytes: if bulk_rows == 16 { usize::MAX } else { 1 },
+        encode_threads: 0,
         own_rows,
         journal_file_bytes: one_of(random, &[12 << 10, 32 << 10, 1 << 20]),
         manifest_growth_bytes: one_of(random, &[4 << 10, 64 << 10, 4 << 20]),
