@@ -15,7 +15,7 @@ use strata_core::catalog::TableDef;
 use strata_core::ids::{RowId, TableId};
 use strata_core::row::Datum;
 use strata_core::table::{Isolation, Locked, ReadView, Savepoint, TableView, Transaction};
-use strata_core::txn::{RowLockMode, TableLockMode};
+use strata_core::txn::{CommitTicket, RowLockMode, TableLockMode};
 use strata_core::vfs::{FaultVfs, Vfs};
 use strata_core::{Database, Error};
 
@@ -23,7 +23,8 @@ use super::action::Action;
 use super::model::{Model, OWN, Row, State, Table, Write};
 use super::reads::{Part, Read};
 use super::stop::{Stop, wrong};
-use super::{schema, verify};
+use super::tally::{Did, SharedTally};
+use super::{refusal, schema, verify};
 use crate::random::Random;
 
 /// What all clients of a run share.
@@ -33,8 +34,11 @@ pub(super) struct Shared {
     pub(super) model: Rc<RefCell<Model>>,
     pub(super) tags: Rc<RefCell<i64>>,
     pub(super) disk: Disk,
+    pub(super) tally: SharedTally,
     /// How many different keys there are.
     pub(super) keys: u64,
+    /// The level of transactions that begin without being told to.
+    pub(super) usual_level: Isolation,
     /// Rows from which a load is one.
     pub(super) bulk_rows: u64,
 }
@@ -71,6 +75,10 @@ pub(super) struct Open {
     base: Option<State>,
     /// What it has read, where it is SERIALIZABLE.
     reads: Vec<Read>,
+    /// Of these, what insertions that it has not undone have told of the keys that they found free; as its snapshot has them.
+    claims: Vec<Read>,
+    /// What insertions told that were refused or undone: all that is left of them is a read. As its snapshot has it.
+    told: Vec<Read>,
     saves: Vec<Save>,
     /// Rows that cannot be changed before the commit.
     pub(super) loaded: BTreeSet<(TableId, i64)>,
@@ -81,6 +89,7 @@ pub(super) struct Open {
 struct Save {
     place: Savepoint,
     writes: usize,
+    claims: usize,
     loaded: BTreeSet<(TableId, i64)>,
     has_ddl: bool,
 }
@@ -91,8 +100,17 @@ pub(super) type Outcome = Result<String, Stop>;
 impl Shared {
     pub(super) fn begin(&self, isolation: Isolation) -> Result<Open, Stop> {
         let txn = self.database.begin(isolation)?;
-        let (writes, reads, saves) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Open { txn, writes, base: None, reads, saves, loaded: BTreeSet::new(), has_ddl: false })
+        Ok(Open {
+            txn,
+            writes: Vec::new(),
+            base: None,
+            reads: Vec::new(),
+            claims: Vec::new(),
+            told: Vec::new(),
+            saves: Vec::new(),
+            loaded: BTreeSet::new(),
+            has_ddl: false,
+        })
     }
 
     /// What a snapshot shows that is taken now, and its timestamp.
@@ -133,21 +151,38 @@ impl Open {
     }
 
     /// Notes what an insertion has told of the keys that are taken: of all of the row's, or of the one that it was refused for.
+    ///
+    /// The engine takes what is undone for a read of the snapshot, and may refuse for what has changed between that and the insertion.
     fn note_keys(&mut self, shared: &Shared, table: TableId, values: &[Datum], refusal: Option<&Error>) {
-        if self.txn.isolation() != Isolation::Serializable {
+        let Some(base) = self.base.as_ref().filter(|_| self.txn.isolation() == Isolation::Serializable)
+        else {
             return;
-        }
+        };
         let model = shared.model.borrow();
         let newest = model.latest();
-        let reads = match refusal {
-            None => Read::of_free_keys(newest, table, values),
+        if matches!(refusal, None | Some(Error::DuplicateKey { .. })) {
+            // It may have found one key free before it was refused for another.
+            self.claims.extend(Read::of_free_keys(base, table, values));
+        }
+        match refusal {
+            None => self.reads.extend(Read::of_free_keys(newest, table, values)),
             Some(Error::DuplicateKey { index, key, .. }) => {
-                let def = newest.tables.get(&table).and_then(|table| table.def.index(*index));
-                def.map(|def| Read::of(newest, table, Part::key(def, key.clone()))).into_iter().collect()
+                let Some(def) = newest.tables.get(&table).and_then(|table| table.def.index(*index)) else {
+                    return;
+                };
+                let part = || Part::key(def, key.clone());
+                self.reads.push(Read::of(newest, table, part()));
+                self.told.push(Read::of(base, table, part()));
             }
-            Some(_) => Vec::new(),
-        };
-        self.reads.extend(reads);
+            Some(_) => {}
+        }
+    }
+
+    /// Notes a load, which has told of more keys than the engine goes into: where it is undone, it has read the table.
+    pub(super) fn claim_table(&mut self, table: TableId) {
+        if let Some(base) = self.base.as_ref().filter(|_| self.txn.isolation() == Isolation::Serializable) {
+            self.claims.push(Read::of(base, table, Part::Whole));
+        }
     }
 
     /// A state with the transaction's own writes.
@@ -156,6 +191,18 @@ impl Open {
             state.apply(write, OWN).map_err(|what| wrong(format!("a statement sees that {what}")))?;
         }
         Ok(state)
+    }
+
+    /// Whether rows that it inserted one by one have been written out.
+    fn has_spilled(&self) -> bool {
+        let view = self.txn.view();
+        let written = self.writes.iter().filter_map(|write| match write {
+            Write::Put { table, .. } if self.loaded.is_empty() => Some(*table),
+            _ => None,
+        });
+        let segments =
+            written.filter_map(|table| view.clone().into_table(table).ok()?.untracked().segments().ok());
+        segments.flatten().any(|segment| segment.segment().first_row().is_provisional())
     }
 
     /// What is published, with the transaction's own writes: what it may be told of constraints.
@@ -200,15 +247,13 @@ impl Open {
     }
 }
 
-const GONE: &str = "its table is gone or another, rolled back";
+pub(super) const GONE: &str = "its table is gone or another, rolled back";
 
 impl Session {
     /// Does one action. The session that comes back has no transaction where the action ended it.
     pub(super) async fn act(mut self, shared: Shared, action: Action) -> (Self, Outcome) {
         let outcome = self.dispatch(&shared, action).await;
-        if let Err(Stop::Engine(error)) = &outcome
-            && !matches!(error, Error::DuplicateKey { .. } | Error::NotNull { .. })
-        {
+        if matches!(&outcome, Err(Stop::Engine(_) | Stop::Ended(_))) {
             self.open = None;
             self.held.clear();
         }
@@ -229,10 +274,9 @@ impl Session {
         }
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => shared.begin(if let Action::Begin { level } = action {
-                level
-            } else {
-                Isolation::ReadCommitted
+            None => shared.begin(match action {
+                Action::Begin { level } => level,
+                _ => shared.usual_level,
             })?,
         };
         let outcome = self.with_open(shared, action, &mut open).await;
@@ -279,9 +323,9 @@ impl Session {
                 Ok(format!("holds {} views", self.held.len()))
             }
             Action::Save => {
-                let (place, writes) = (open.txn.savepoint(), open.writes.len());
+                let (place, writes, claims) = (open.txn.savepoint(), open.writes.len(), open.claims.len());
                 let (loaded, has_ddl) = (open.loaded.clone(), open.has_ddl);
-                open.saves.push(Save { place, writes, loaded, has_ddl });
+                open.saves.push(Save { place, writes, claims, loaded, has_ddl });
                 Ok(format!("saved at {writes} writes"))
             }
             Action::RollBackTo { pick } => Self::roll_back_to(open, pick),
@@ -306,6 +350,7 @@ impl Session {
         let save = &open.saves[place as usize];
         open.txn.rollback_to(&save.place)?;
         open.writes.truncate(save.writes);
+        open.told.extend(open.claims.drain(save.claims..));
         open.has_ddl = save.has_ddl;
         open.loaded.clone_from(&save.loaded);
         Ok(format!("back to {} writes", save.writes))
@@ -315,6 +360,9 @@ impl Session {
         let count = self.held.len();
         for (view, expected) in &self.held {
             for (id, table) in &expected.tables {
+                if let Some(open) = &mut self.open {
+                    open.note(*id, Part::Whole);
+                }
                 verify::scan(&view.table(*id)?, table)?;
             }
         }
@@ -326,31 +374,30 @@ impl Session {
 
     async fn commit(&mut self, shared: &Shared) -> Outcome {
         let Some(open) = self.open.take() else { return Ok("nothing to commit".into()) };
-        let (read_only, writes, reads) = (open.txn.is_read_only(), open.writes, open.reads);
+        let has_spilled = open.has_spilled();
+        let Open { txn, writes, reads, told, loaded, .. } = open;
+        let (read_only, level) = (txn.is_read_only(), txn.isolation());
         // Own writes stop being own: what views held show of them is not said.
         self.held.clear();
-        let ticket = open.txn.commit()?;
-        if ticket.is_refused() {
-            let (newest, last) = {
-                let model = shared.model.borrow();
-                (model.latest().clone(), model.last())
-            };
-            let Err(error) = ticket.await else { return Err(wrong("a refused commit is told to be made")) };
-            if let Error::DuplicateKey { table, .. } = &error {
-                late_duplicate(newest, &writes, *table)?;
-                if shared.see_published()?.0 < last {
-                    return Err(wrong("a commit is refused for another that is not durable"));
-                }
+        let ticket = match txn.commit() {
+            Ok(ticket) => ticket,
+            Err(Error::ReadConflict) => {
+                return Err(refusal::of_reads(shared.model.borrow().latest(), &reads, &told, &writes));
             }
-            return Err(error.into());
+            Err(error) => return Err(error.into()),
+        };
+        if ticket.is_refused() {
+            return Err(refused(shared, ticket, &writes).await);
+        }
+        // A snapshot is a prefix of the history, whatever came since; but not where something newer has been told as well.
+        let is_checked = !read_only || !told.is_empty();
+        for read in reads.iter().filter(|_| is_checked) {
+            let holds = read.holds_in(shared.model.borrow().latest());
+            holds.map_err(|what| wrong(format!("SERIALIZABLE commits, though {what}")))?;
         }
         if read_only {
             ticket.await?;
             return Ok("committed nothing".into());
-        }
-        for read in reads {
-            let holds = read.holds_in(shared.model.borrow().latest());
-            holds.map_err(|what| wrong(format!("SERIALIZABLE commits, though {what}")))?;
         }
         let timestamp = shared.model.borrow_mut().commit(&writes).map_err(Stop::Wrong)?;
         let told = ticket.await?.get();
@@ -358,41 +405,41 @@ impl Session {
             return Err(wrong(format!("commit {timestamp} was told to be {told}")));
         }
         shared.model.borrow_mut().acknowledge(timestamp);
+        let is_ddl = |write: &Write| !matches!(write, Write::Put { .. } | Write::Delete { .. });
+        let did = [
+            (Did::Commit, true),
+            (Did::SerializableCommit, level == Isolation::Serializable),
+            (Did::Load, !loaded.is_empty()),
+            (Did::Definition, writes.iter().any(is_ddl)),
+            (Did::Spill, has_spilled),
+        ];
+        did.iter().for_each(|(did, done)| shared.tally.add(*did, u64::from(*done)));
         Ok(format!("committed {} writes as {timestamp}", writes.len()))
+    }
+}
+
+/// The end of a commit that is refused, for a key that others have brought: they are to be durable before that is told.
+async fn refused(shared: &Shared, ticket: CommitTicket, writes: &[Write]) -> Stop {
+    let (newest, last) = {
+        let model = shared.model.borrow();
+        (model.latest().clone(), model.last())
+    };
+    match ticket.await {
+        Ok(_) => wrong("a refused commit is told to be made"),
+        Err(error @ Error::DuplicateKey { table, .. }) => match shared.see_published() {
+            Ok((published, _)) if published < last => {
+                wrong("a commit is refused for another that is not durable")
+            }
+            Ok(_) => refusal::of_late_key(error, newest, writes, table),
+            Err(stop) => stop,
+        },
+        Err(error) => error.into(),
     }
 }
 
 fn pick_of(state: &State, table: u64) -> Option<&Arc<Table>> {
     let place = table.checked_rem(state.tables.len() as u64)?;
     state.tables.values().nth(place as usize)
-}
-
-/// Fails unless some other row has one of the unique keys of these values.
-pub(super) fn excused_duplicate(
-    state: &State,
-    table: TableId,
-    tag: i64,
-    values: &[Datum],
-) -> Result<(), Stop> {
-    let Some(table) = state.tables.get(&table) else { return Err(wrong("a key of no table is taken")) };
-    for index in table.def.indexes.iter().filter(|index| index.unique) {
-        let (key, has_null) = table.key(index, values);
-        if !has_null && table.holders(index, &key).any(|holder| holder != tag) {
-            return Ok(());
-        }
-    }
-    Err(wrong(format!("a key of row {tag} of {} is refused, and nobody has it", table.def.name)))
-}
-
-/// Fails unless two rows share a key once these writes are committed: others have loaded one of them meanwhile.
-fn late_duplicate(mut newest: State, writes: &[Write], table: TableId) -> Result<(), Stop> {
-    for write in writes {
-        newest.apply(write, OWN).map_err(wrong)?;
-    }
-    match newest.tables.get(&table).and_then(|table| table.duplicate()) {
-        Some(_) => Ok(()),
-        None => Err(wrong(format!("a commit to table {table} is refused, and all of its keys are unique"))),
-    }
 }
 
 async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outcome {
@@ -411,11 +458,8 @@ async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outc
             Ok(said)
         }
         Err(error) => {
-            if matches!(error, Error::DuplicateKey { .. }) {
-                excused_duplicate(&open.published(shared)?, def.id, tag, &values)?;
-                open.note_keys(shared, def.id, &values, Some(&error));
-            }
-            Err(error.into())
+            open.note_keys(shared, def.id, &values, Some(&error));
+            Err(refusal::of_row(error, || open.published(shared), def.id, tag, &values))
         }
     }
 }
@@ -500,6 +544,10 @@ async fn lock_target(
         Ok(Locked::Gone) => return Err(about("said to be gone, and is there")),
         Ok(Locked::Moved(row)) => row,
         Err(Error::SerializationFailure) if as_seen => return Err(about("refused, and has not changed")),
+        Err(Error::SerializationFailure) if open.txn.isolation() == Isolation::ReadCommitted => {
+            return Err(about("refused, and READ COMMITTED goes on with what it is"));
+        }
+        Err(error @ Error::SerializationFailure) => return Err(Stop::Ended(error)),
         Err(error) => return Err(error.into()),
     };
     let Some(newest) = newest.clone().filter(|_| !as_seen) else {
@@ -550,11 +598,8 @@ async fn change(shared: &Shared, open: &mut Open, table: u64, pick: u64, to: Opt
             Ok(said)
         }
         Err(error) => {
-            if matches!(error, Error::DuplicateKey { .. }) {
-                excused_duplicate(&open.published(shared)?, table, tag, &values)?;
-                open.note_keys(shared, table, &values, Some(&error));
-            }
-            Err(error.into())
+            open.note_keys(shared, table, &values, Some(&error));
+            Err(refusal::of_row(error, || open.published(shared), table, tag, &values))
         }
     }
 }
@@ -578,11 +623,8 @@ fn get(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64) -> Ou
     let Some(place) = pick.checked_rem(indexes.len() as u64) else { return Ok("no key".into()) };
     let (index, mut random) = (indexes[place as usize], Random::new(seed));
     let key = Datum::Int64(random.within(0..shared.keys) as i64);
-    let tag = Datum::Int64(random.within(0..*shared.tags.borrow() as u64 + 1) as i64);
-    let values: Vec<Datum> = [tag, key]
-        .into_iter()
-        .chain(expected.def.schema.columns.iter().skip(2).map(|_| Datum::Null))
-        .collect();
+    let tag = random.within(0..*shared.tags.borrow() as u64 + 1) as i64;
+    let values = schema::plain_row(&expected.def, tag, key);
     if !view.index_is_whole(index.id) {
         return Ok(format!("{} is not whole yet", index.name));
     }

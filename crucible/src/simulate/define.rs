@@ -10,9 +10,10 @@ use strata_core::txn::TableLockMode;
 
 use super::action::Change;
 use super::client::{Open, Outcome, Shared};
-use super::model::{Table, Write};
-use super::schema;
+use super::model::Write;
 use super::stop::{Stop, wrong};
+use super::tally::Did;
+use super::{refusal, schema};
 use crate::random::Random;
 
 /// Tables have one of so many names.
@@ -31,7 +32,7 @@ pub(super) async fn define(
         return Ok("does not change the catalog".into());
     }
     let mut random = Random::new(seed);
-    let Some(def) = open.pick(table) else { return create_table(open, &mut random).await };
+    let Some(def) = open.pick(table) else { return create_table(shared, open, &mut random).await };
     let mode = match change {
         Change::CreateIndex => TableLockMode::Share,
         _ => TableLockMode::AccessExclusive,
@@ -39,7 +40,7 @@ pub(super) async fn define(
     let Some(def) = open.lock(shared, def.id, mode).await? else { return Ok("the table is gone".into()) };
     let id = def.id;
     let said = match change {
-        Change::CreateTable => return create_table(open, &mut random).await,
+        Change::CreateTable => return create_table(shared, open, &mut random).await,
         Change::DropTable => {
             open.txn.drop_relation(id).await?;
             open.writes.push(Write::Drop(id));
@@ -95,7 +96,7 @@ fn newest(open: &Open, table: TableId) -> Result<Arc<TableDef>, Stop> {
     Ok(open.txn.newest_catalog().table(table)?.clone())
 }
 
-async fn create_table(open: &mut Open, random: &mut Random) -> Outcome {
+async fn create_table(shared: &Shared, open: &mut Open, random: &mut Random) -> Outcome {
     let name = format!("t{}", random.within(0..NAMES));
     if open.txn.newest_catalog().table_by_name("public", &name).is_ok() {
         return Ok(format!("{name} is there"));
@@ -103,7 +104,13 @@ async fn create_table(open: &mut Open, random: &mut Random) -> Outcome {
     let columns = schema::columns();
     let made = open.txn.change_catalog(|catalog| catalog.create_table("public", &name, columns)).await;
     let id = match made {
-        Err(Error::AlreadyExists { .. }) => return Ok(format!("{name} is there by now")),
+        Err(error @ Error::AlreadyExists { .. }) => {
+            let newest = open.newest(shared)?;
+            return match newest.tables.values().any(|table| table.def.name == name) {
+                true => Ok(format!("{name} is there by now")),
+                false => Err(wrong(format!("{name} is not there, and it said: {error}"))),
+            };
+        }
         made => made?,
     };
     open.has_ddl = true;
@@ -158,28 +165,12 @@ async fn create_index(
         constraint: index.constraint,
         columns: index.columns.clone(),
     };
-    let error = match open.txn.create_index(def.id, index).await {
-        Ok(_) => return Ok(Some(name)),
-        Err(error @ (Error::DuplicateKey { .. } | Error::NotNull { .. })) => error,
-        Err(error @ Error::Unsupported(_)) => {
-            return Err(wrong(format!("index {name} is not made: {error}")));
+    match open.txn.create_index(def.id, index).await {
+        Ok(_) => {
+            shared.tally.add(Did::IndexBuild, 1);
+            Ok(Some(name))
         }
-        Err(error) => return Err(error.into()),
-    };
-    // The statement is undone; whether it had to be refused is for the newest rows to say.
-    let state = open.newest(shared)?;
-    let table = state.tables.get(&def.id).ok_or_else(|| wrong("an index of no table clashes"))?;
-    let mut with_index = (**def).clone();
-    let has_null = table.rows.values().any(|row| row.value(def, schema::KEY).is_null());
-    let is_primary = planned.primary;
-    with_index.indexes.push(planned);
-    let with_index = Table { def: Arc::new(with_index), rows: table.rows.clone() };
-    let excused = match error {
-        Error::NotNull { .. } => is_primary && has_null,
-        _ => with_index.duplicate().is_some(),
-    };
-    match excused {
-        true => Err(error.into()),
-        false => Err(wrong(format!("index {name} is refused: {error}, and nothing is wrong with it"))),
+        // The statement is undone; whether it had to be refused is for the newest rows to say.
+        Err(error) => Err(refusal::of_index(error, &open.newest(shared)?, def, planned)),
     }
 }

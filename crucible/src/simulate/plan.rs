@@ -18,6 +18,18 @@ pub(super) struct Config {
     pub(super) options: Options,
     pub(super) clients: usize,
     pub(super) keys: u64,
+    /// The level of transactions that begin without being told to.
+    pub(super) usual_level: Isolation,
+}
+
+/// With less memory than this, a run may be short of it.
+const LITTLE_MEMORY_BYTES: usize = 16 << 20;
+
+impl Config {
+    /// Whether a run may be short of memory.
+    pub(super) fn has_little_memory(&self) -> bool {
+        self.options.memory_bytes < LITTLE_MEMORY_BYTES
+    }
 }
 
 /// A run: what a seed stands for.
@@ -85,8 +97,16 @@ impl Plan {
             thresholds.move_share = 2;
         }
         let level = if later.chance(1, 2) { Isolation::Serializable } else { Isolation::RepeatableRead };
+        if later.chance(1, 5) {
+            config.options.memory_bytes = [3 << 20, 4 << 20, 6 << 20][later.within(0..3) as usize];
+        }
+        if later.chance(1, 2) {
+            config.usual_level = level;
+        }
         let weights = weights(&mut random, level);
         let mut steps = Vec::with_capacity(count);
+        let level = Isolation::ReadCommitted;
+        steps.push(Step::Client { client: 0, action: Action::Begin { level } });
         for table in 0..3 {
             let (change, seed) = (Change::CreateTable, random.next());
             steps.push(Step::Client { client: 0, action: Action::Define { table, change, seed } });
@@ -153,7 +173,8 @@ fn config(random: &mut Random) -> Config {
         sync_thread: false,
         sizes,
     };
-    Config { options, clients: random.within(1..6) as usize, keys: one_of(random, &[3, 12, 60, 1_000]) }
+    let (clients, keys) = (random.within(1..6) as usize, one_of(random, &[3, 12, 60, 1_000]));
+    Config { options, clients, keys, usual_level: Isolation::ReadCommitted }
 }
 
 fn blocks(random: &mut Random) -> FileBlockStoreOptions {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use strata_core::catalog::IndexDef;
-use strata_core::ids::TableId;
+use strata_core::ids::{HeapId, TableId};
 use strata_core::row::Datum;
 
 use super::model::State;
@@ -28,6 +28,8 @@ pub(super) enum Part {
 pub(super) struct Read {
     table: TableId,
     part: Part,
+    /// Where the rows were. A table that is gone, or was emptied, has lost what was read there, rows or none.
+    heap: Option<HeapId>,
     rows: BTreeMap<i64, u64>,
 }
 
@@ -42,7 +44,7 @@ impl Read {
     /// A read of a committed state.
     pub(super) fn of(state: &State, table: TableId, part: Part) -> Self {
         let rows = rows(state, table, &part);
-        Self { table, part, rows }
+        Self { table, part, heap: heap(state, table), rows }
     }
 
     /// The reads of an insertion that was let through: of the unique keys that the row has.
@@ -58,12 +60,17 @@ impl Read {
     /// Fails, in words, unless a later state has the same rows there.
     pub(super) fn holds_in(&self, later: &State) -> Result<(), String> {
         let now = rows(later, self.table, &self.part);
-        if now == self.rows {
+        let is_there = heap(later, self.table) == self.heap;
+        if is_there && now == self.rows {
             return Ok(());
         }
         let (table, part, before) = (self.table, &self.part, &self.rows);
         Err(format!("a read of {part:?} of table {table} found {before:?}, and there is {now:?}"))
     }
+}
+
+fn heap(state: &State, table: TableId) -> Option<HeapId> {
+    state.tables.get(&table).map(|table| table.def.heap)
 }
 
 fn rows(state: &State, table: TableId, part: &Part) -> BTreeMap<i64, u64> {

@@ -82,6 +82,12 @@ pub(super) fn row(def: &TableDef, tag: i64, key: Datum, random: &mut Random) -> 
         .collect()
 }
 
+/// A row with NULL wherever it can be.
+pub(super) fn plain_row(def: &TableDef, tag: i64, key: Datum) -> Vec<Datum> {
+    let rest = def.schema.columns.len() - 2;
+    [Datum::Int64(tag), key].into_iter().chain(std::iter::repeat_n(Datum::Null, rest)).collect()
+}
+
 /// A key out of `keys`; now and then NULL, where that is allowed.
 pub(super) fn key(def: &TableDef, keys: u64, random: &mut Random) -> Datum {
     if def.schema.columns[KEY].nullable && random.chance(1, 12) {
