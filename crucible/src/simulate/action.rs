@@ -54,6 +54,8 @@ pub(super) enum Change {
     DropIndex,
     AddColumn,
     DropColumn,
+    RenameColumn,
+    RenameTable,
 }
 
 /// What the disk does to the next call that matches.
@@ -87,6 +89,8 @@ pub(super) enum Step {
     /// The power fails; the database is opened from what is left. `open_fault`: an I/O of opening fails, and the power
     /// fails again.
     Crash { seed: u64, open_fault: Option<u64> },
+    /// A client gives up what it waits for, and its transaction; of a commit, only being told.
+    GiveUp { client: usize },
     /// `check`, while clients are where they are.
     Check,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strata_core::Error;
 use strata_core::catalog::{IndexDef, TableDef};
 use strata_core::ids::{ColumnId, IndexId, TableId};
+use strata_core::row::Column;
 use strata_core::table::Isolation;
 use strata_core::txn::TableLockMode;
 
@@ -85,6 +86,24 @@ pub(super) async fn define(
             open.txn.change_catalog(|catalog| catalog.drop_column(id, column)).await?;
             format!("dropped column {column} of {}", def.name)
         }
+        Change::RenameColumn => {
+            let column = ColumnId::new(random.within(0..schema::FIRST_COLUMNS as u64) as u32);
+            let name = format!("c{column}_{}", random.within(0..3));
+            let rename = |column: &mut Column| name.clone_into(&mut column.name);
+            open.txn.change_catalog(|catalog| catalog.alter_column(id, column, rename)).await?;
+            format!("column {column} of {} is {name}", def.name)
+        }
+        Change::RenameTable => {
+            let name = name(&mut random);
+            if open.txn.newest_catalog().table_by_name("public", &name).is_ok() {
+                return Ok(format!("{name} is there"));
+            }
+            let renamed = open.txn.change_catalog(|catalog| catalog.rename_relation(id, &name)).await;
+            if let Err(error) = renamed {
+                return taken(shared, open, &name, error);
+            }
+            format!("{} is {name}", def.name)
+        }
     };
     open.has_ddl = true;
     let now = newest(open, id)?;
@@ -96,28 +115,37 @@ fn newest(open: &Open, table: TableId) -> Result<Arc<TableDef>, Stop> {
     Ok(open.txn.newest_catalog().table(table)?.clone())
 }
 
+fn name(random: &mut Random) -> String {
+    format!("t{}", random.within(0..NAMES))
+}
+
+/// A name that was free is refused: others were faster.
+fn taken(shared: &Shared, open: &Open, name: &str, error: Error) -> Outcome {
+    if !matches!(error, Error::AlreadyExists { .. }) {
+        return Err(error.into());
+    }
+    match open.newest(shared)?.tables.values().any(|table| table.def.name == name) {
+        true => Ok(format!("{name} is there by now")),
+        false => Err(wrong(format!("{name} is not there, and it said: {error}"))),
+    }
+}
+
 async fn create_table(shared: &Shared, open: &mut Open, random: &mut Random) -> Outcome {
-    let name = format!("t{}", random.within(0..NAMES));
+    let name = name(random);
     if open.txn.newest_catalog().table_by_name("public", &name).is_ok() {
         return Ok(format!("{name} is there"));
     }
     let columns = schema::columns();
     let made = open.txn.change_catalog(|catalog| catalog.create_table("public", &name, columns)).await;
     let id = match made {
-        Err(error @ Error::AlreadyExists { .. }) => {
-            let newest = open.newest(shared)?;
-            return match newest.tables.values().any(|table| table.def.name == name) {
-                true => Ok(format!("{name} is there by now")),
-                false => Err(wrong(format!("{name} is not there, and it said: {error}"))),
-            };
-        }
-        made => made?,
+        Err(error) => return taken(shared, open, &name, error),
+        Ok(id) => id,
     };
     open.has_ddl = true;
     for kind in 0..schema::INDEX_KINDS {
         // Either a primary key or another unique index of the same column, mostly.
         if random.chance(if kind == 0 { 2 } else { 1 }, 3) {
-            open.txn.create_index(id, schema::index(&name, kind)).await?;
+            open.txn.create_index(id, schema::index(id, kind)).await?;
         }
     }
     let now = newest(open, id)?;
@@ -151,7 +179,7 @@ async fn create_index(
     def: &Arc<TableDef>,
     random: &mut Random,
 ) -> Result<Option<String>, Stop> {
-    let index = schema::index(&def.name, random.next());
+    let index = schema::index(def.id, random.next());
     let there = def.indexes.iter().any(|other| other.name == index.name);
     if there || index.primary && def.primary_key().is_some() {
         return Ok(None);

@@ -78,6 +78,7 @@ enum Event {
     Reopen,
     Crash,
     Check,
+    GiveUp,
 }
 
 impl Plan {
@@ -218,6 +219,7 @@ fn weights(random: &mut Random, snapshot_level: Isolation) -> Weights {
             (drawn(1, true), Event::Reopen),
             (drawn(2, true), Event::Crash),
             (drawn(1, true), Event::Check),
+            (drawn(3, true), Event::GiveUp),
         ],
     }
 }
@@ -261,13 +263,15 @@ fn action(weights: &Weights, random: &mut Random) -> Action {
 }
 
 fn change(random: &mut Random) -> Change {
-    match random.within(0..10) {
+    match random.within(0..12) {
         0 | 1 => Change::CreateTable,
         2 => Change::DropTable,
         3 => Change::Truncate,
         4 | 5 => Change::CreateIndex,
         6 => Change::DropIndex,
         7 | 8 => Change::AddColumn,
+        9 => Change::RenameColumn,
+        10 => Change::RenameTable,
         _ => Change::DropColumn,
     }
 }
@@ -280,6 +284,7 @@ fn event(weights: &Weights, random: &mut Random, steps: &mut Vec<Step>) {
         Event::Checkpoint => Step::Checkpoint,
         Event::Reopen => Step::Reopen,
         Event::Check => Step::Check,
+        Event::GiveUp => Step::GiveUp { client: random.within(0..5) as usize },
         Event::Crash => crash(random),
         Event::Fault => {
             fault(weights, random, steps);

@@ -7,12 +7,15 @@ use strata_core::Error;
 use strata_core::catalog::{IndexDef, TableDef};
 use strata_core::ids::TableId;
 use strata_core::row::Datum;
-use strata_core::table::encode_index_key;
+use strata_core::table::MAX_KEY_BYTES;
 
 use super::model::{OWN, Row, State, Table, Write};
 use super::reads::Read;
 use super::schema;
 use super::stop::{Stop, wrong};
+
+/// What else a key may hold.
+const ROOM_BESIDE_TEXT: usize = 32;
 
 /// A row was not taken: another has one of its unique keys, or a key is too long. `published` is what the transaction may be
 /// told of.
@@ -52,11 +55,16 @@ fn someone_has_key(table: &Table, tag: i64, values: &[Datum]) -> bool {
 }
 
 fn has_long_key(def: &TableDef, values: &[Datum]) -> bool {
-    def.indexes.iter().any(|index| is_long_key(def, index, values))
+    def.indexes.iter().any(|index| is_long_key(index, values))
 }
 
-fn is_long_key(def: &TableDef, index: &IndexDef, values: &[Datum]) -> bool {
-    matches!(encode_index_key(def, index, values, &mut Vec::new()), Err(Error::TooLarge { .. }))
+/// Only texts are long; in a key they take little more than their bytes.
+fn is_long_key(index: &IndexDef, values: &[Datum]) -> bool {
+    let texts = index.columns.iter().map(|column| match &values[column.column.get() as usize] {
+        Datum::Text(text) => text.len(),
+        _ => 0,
+    });
+    texts.sum::<usize>() + ROOM_BESIDE_TEXT > MAX_KEY_BYTES
 }
 
 /// A load was not taken: its rows clash with each other or with what is there, or a key is too long. What was loaded before
@@ -99,9 +107,7 @@ pub(super) fn of_index(error: Error, newest: &State, def: &TableDef, planned: In
         Error::NotNull { .. } => {
             planned.primary && table.rows.values().any(|row| row.value(def, schema::KEY).is_null())
         }
-        Error::TooLarge { .. } => {
-            table.rows.values().any(|row| is_long_key(def, &planned, &row.all_values(def)))
-        }
+        Error::TooLarge { .. } => table.rows.values().any(|row| is_long_key(&planned, &row.all_values(def))),
         Error::DuplicateKey { .. } => {
             let mut with_index = def.clone();
             with_index.indexes = vec![planned];

@@ -173,6 +173,7 @@ impl World {
             }
             Step::Reopen => self.reopen(),
             Step::Crash { seed, open_fault } => self.crash(*seed, *open_fault),
+            Step::GiveUp { client } => Ok(self.give_up(client % self.config.clients)),
             Step::Check => self.check().map(|()| "checked".into()),
         }
     }
@@ -248,6 +249,16 @@ impl World {
             Client::Busy(pending) => pending,
         };
         self.poll(client, pending)
+    }
+
+    fn give_up(&mut self, client: usize) -> String {
+        match std::mem::replace(&mut self.clients[client], Client::Free(Box::default())) {
+            Client::Busy(_) => format!("{client} gave up"),
+            free @ Client::Free(_) => {
+                self.clients[client] = free;
+                format!("{client} does not wait")
+            }
+        }
     }
 
     /// Lets a client go on until it waits, if it has been woken.
