@@ -20,6 +20,8 @@ fn a_few_seeds_find_nothing_and_do_everything() {
             Did::Definition => 30,
             Did::IndexBuild => 10,
             Did::Spill => 10,
+            Did::Filter => 100,
+            Did::GiveUp => 20,
             Did::Freeze => 80,
             Did::SparseRewrite => 40,
             Did::Move => 5,

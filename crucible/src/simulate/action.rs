@@ -22,6 +22,8 @@ pub(super) enum Action {
     Get { table: u64, pick: u64, seed: u64 },
     /// Read a part of an index.
     Range { table: u64, pick: u64, seed: u64, reverse: bool },
+    /// Read the rows of a table that meet a condition.
+    Filter { table: u64, seed: u64 },
     /// Read a table, and its statistics.
     Scan { table: u64 },
     /// Read everything.

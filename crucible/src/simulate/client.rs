@@ -20,6 +20,7 @@ use strata_core::vfs::{FaultVfs, Vfs};
 use strata_core::{Database, Error};
 
 use super::action::Action;
+use super::filter::Condition;
 use super::model::{Model, OWN, Row, State, Table, Write};
 use super::reads::{Part, Read};
 use super::stop::{Stop, wrong};
@@ -64,7 +65,17 @@ impl Disk {
 #[derive(Default)]
 pub(super) struct Session {
     pub(super) open: Option<Open>,
-    held: Vec<(ReadView, State)>,
+    held: Vec<Held>,
+}
+
+/// A view that is kept, and what it should show.
+struct Held {
+    view: ReadView,
+    expected: State,
+    /// Whether its transaction had written before: what it shows of that is not said once the transaction has ended.
+    shows_writes: bool,
+    /// Whether the transaction goes on, and reads what is read through the view.
+    is_open: bool,
 }
 
 /// A transaction and what it wrote.
@@ -255,7 +266,7 @@ impl Session {
         let outcome = self.dispatch(&shared, action).await;
         if matches!(&outcome, Err(Stop::Engine(_) | Stop::Ended(_))) {
             self.open = None;
-            self.held.clear();
+            self.let_go_of_own();
         }
         (self, outcome)
     }
@@ -264,8 +275,7 @@ impl Session {
         match action {
             Action::Commit => return self.commit(shared).await,
             Action::RollBack => {
-                // Views of own writes do not outlive the transaction.
-                self.held.clear();
+                self.let_go_of_own();
                 let had = self.open.take().is_some();
                 return Ok(if had { "rolled back" } else { "nothing to roll back" }.into());
             }
@@ -283,7 +293,7 @@ impl Session {
         if !matches!(&outcome, Ok(said) if said == GONE) {
             self.open = Some(open);
         } else {
-            self.held.clear();
+            self.let_go_of_own();
         }
         outcome
     }
@@ -298,6 +308,17 @@ impl Session {
             Action::Lock { table, pick, mode } => lock_row(shared, open, table, pick, mode).await,
             Action::Get { table, pick, seed } => get(shared, open, table, pick, seed),
             Action::Range { table, pick, seed, reverse } => range(shared, open, table, pick, seed, reverse),
+            Action::Filter { table, seed } => {
+                let (view, expected) = open.view(shared)?;
+                let Some(table) = pick_of(&expected, table) else { return Ok("no table".into()) };
+                let Some(condition) = Condition::of_table(table, &mut Random::new(seed)) else {
+                    return Ok("nothing to compare with".into());
+                };
+                open.note(table.def.id, Part::Filter(condition.clone()));
+                let found = condition.scan(view.table(table.def.id)?, table)?;
+                shared.tally.add(Did::Filter, 1);
+                Ok(format!("found {found} rows of {}", table.def.name))
+            }
             Action::Scan { table } => {
                 let (view, expected) = open.view(shared)?;
                 let Some(def) = pick_of(&expected, table) else { return Ok("no table".into()) };
@@ -319,7 +340,9 @@ impl Session {
                 if open.has_ddl {
                     return Ok("holds nothing".into());
                 }
-                self.held.push(open.view(shared)?);
+                let (view, expected) = open.view(shared)?;
+                let shows_writes = open.txn.position() > 0 || !open.writes.is_empty();
+                self.held.push(Held { view, expected, shows_writes, is_open: true });
                 Ok(format!("holds {} views", self.held.len()))
             }
             Action::Save => {
@@ -332,7 +355,7 @@ impl Session {
             Action::Load { table, rows, seed } => super::load::load(shared, open, table, rows, seed).await,
             Action::Define { table, change, seed } => {
                 // As in SQL: what an open cursor reads is not dropped under it.
-                self.held.clear();
+                self.held.retain(|held| !held.is_open);
                 super::define::define(shared, open, table, change, seed).await
             }
             Action::Begin { .. } | Action::Commit | Action::RollBack | Action::ReadHeld { .. } => {
@@ -356,11 +379,17 @@ impl Session {
         Ok(format!("back to {} writes", save.writes))
     }
 
+    /// The transaction ends. A snapshot outlives it, own writes do not.
+    fn let_go_of_own(&mut self) {
+        self.held.retain(|held| !held.shows_writes);
+        self.held.iter_mut().for_each(|held| held.is_open = false);
+    }
+
     fn read_held(&mut self, keep: bool) -> Outcome {
         let count = self.held.len();
-        for (view, expected) in &self.held {
+        for Held { view, expected, is_open, .. } in &self.held {
             for (id, table) in &expected.tables {
-                if let Some(open) = &mut self.open {
+                if let Some(open) = self.open.as_mut().filter(|_| *is_open) {
                     open.note(*id, Part::Whole);
                 }
                 verify::scan(&view.table(*id)?, table)?;
@@ -377,11 +406,15 @@ impl Session {
         let has_spilled = open.has_spilled();
         let Open { txn, writes, reads, told, loaded, .. } = open;
         let (read_only, level) = (txn.is_read_only(), txn.isolation());
-        // Own writes stop being own: what views held show of them is not said.
-        self.held.clear();
+        self.let_go_of_own();
         let ticket = match txn.commit() {
             Ok(ticket) => ticket,
             Err(Error::ReadConflict) => {
+                // A filter that cannot read a row takes it for one of its own.
+                let is_coarse = shared.disk.has_failed() && reads.iter().any(Read::is_filtered);
+                if is_coarse {
+                    return Err(Stop::Ended(Error::ReadConflict));
+                }
                 return Err(refusal::of_reads(shared.model.borrow().latest(), &reads, &told, &writes));
             }
             Err(error) => return Err(error.into()),

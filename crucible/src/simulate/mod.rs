@@ -18,6 +18,7 @@ mod client;
 mod crash_points;
 mod define;
 mod excuse;
+mod filter;
 mod forms;
 mod load;
 mod model;

@@ -11,6 +11,7 @@ use strata_core::catalog::IndexDef;
 use strata_core::ids::{HeapId, TableId};
 use strata_core::row::Datum;
 
+use super::filter::Condition;
 use super::model::State;
 use super::verify::is_within;
 
@@ -21,6 +22,8 @@ pub(super) enum Part {
     Whole,
     /// Those with a key of an index between two bounds.
     Keys(Box<IndexDef>, Bound<Vec<u8>>, Bound<Vec<u8>>),
+    /// Those that meet a condition.
+    Filter(Condition),
 }
 
 /// A read, and the rows that it depends on: by their tags, the commits that left them.
@@ -57,6 +60,11 @@ impl Read {
             .collect()
     }
 
+    /// Whether the engine must look at rows to tell what the read depends on.
+    pub(super) fn is_filtered(&self) -> bool {
+        matches!(self.part, Part::Filter(_))
+    }
+
     /// Fails, in words, unless a later state has the same rows there.
     pub(super) fn holds_in(&self, later: &State) -> Result<(), String> {
         let now = rows(later, self.table, &self.part);
@@ -76,11 +84,13 @@ fn heap(state: &State, table: TableId) -> Option<HeapId> {
 fn rows(state: &State, table: TableId, part: &Part) -> BTreeMap<i64, u64> {
     let Some(table) = state.tables.get(&table) else { return BTreeMap::new() };
     let mut rows: BTreeMap<i64, u64> = table.rows.iter().map(|(tag, row)| (*tag, row.stamp)).collect();
-    if let Part::Keys(index, lower, upper) = part {
-        rows.retain(|tag, _| {
+    match part {
+        Part::Whole => {}
+        Part::Keys(index, lower, upper) => rows.retain(|tag, _| {
             let (key, _) = table.key(index, &table.rows[tag].all_values(&table.def));
             is_within(&key, lower, upper)
-        });
+        }),
+        Part::Filter(condition) => rows.retain(|tag, _| condition.holds_of(&table.rows[tag])),
     }
     rows
 }

@@ -19,6 +19,10 @@ pub enum Did {
     IndexBuild,
     /// A transaction committed that had written rows of its own out.
     Spill,
+    /// A scan with a condition.
+    Filter,
+    /// A client gave up what it waited for.
+    GiveUp,
     /// A segment of rows became a column block.
     Freeze,
     /// A column block was written again without its garbage.
@@ -37,13 +41,15 @@ pub enum Did {
 
 impl Did {
     /// All there is to count.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Commit,
         Self::SerializableCommit,
         Self::Load,
         Self::Definition,
         Self::IndexBuild,
         Self::Spill,
+        Self::Filter,
+        Self::GiveUp,
         Self::Freeze,
         Self::SparseRewrite,
         Self::Move,

@@ -253,7 +253,10 @@ impl World {
 
     fn give_up(&mut self, client: usize) -> String {
         match std::mem::replace(&mut self.clients[client], Client::Free(Box::default())) {
-            Client::Busy(_) => format!("{client} gave up"),
+            Client::Busy(_) => {
+                self.tally.add(Did::GiveUp, 1);
+                format!("{client} gave up")
+            }
             free @ Client::Free(_) => {
                 self.clients[client] = free;
                 format!("{client} does not wait")
