@@ -18,17 +18,17 @@ fn a_few_seeds_find_nothing_and_do_everything() {
             Did::SerializableCommit => 40,
             Did::Load => 20,
             Did::Definition => 30,
-            Did::IndexBuild => 10,
-            Did::Spill => 10,
-            Did::Filter => 100,
+            Did::IndexBuild => 5,
+            Did::Spill => 8,
+            Did::Filter => 150,
             Did::GiveUp => 20,
             Did::Freeze => 80,
             Did::SparseRewrite => 40,
-            Did::Move => 5,
+            Did::Move => 10,
             Did::Flush => 30,
             Did::Compaction => 15,
             Did::Checkpoint => 100,
-            Did::Eviction => 300,
+            Did::Eviction => 500,
         };
         assert!(tally.of(did) >= least, "{did:?} less than {least} times: {tally}");
     }

@@ -29,6 +29,7 @@ mod refusal;
 mod run;
 mod schema;
 mod shrink;
+mod statement;
 mod stop;
 mod tally;
 mod verify;
