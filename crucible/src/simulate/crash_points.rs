@@ -155,7 +155,10 @@ pub fn sweep(stride: u64, start: u64) -> Result<Swept, String> {
     if let Some(never) = WORK.into_iter().find(|did| tally.of(*did) == 0) {
         return Err(format!("the workload has no {never:?}: {tally}"));
     }
+    let begun = cloner.taken();
     world.end()?;
+    // Its last commit, which is noted once it is made.
+    cloner.may_end_at(begun, progress.last());
     let points = std::mem::take(&mut *cloner.points.lock().expect("nobody panics here"));
     let calls = cloner.calls.load(Ordering::SeqCst);
     let mut swept = Swept { points: calls, clones: 0, in_doubt: [0; 3], tally };
