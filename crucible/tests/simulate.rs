@@ -1,23 +1,37 @@
 //! The simulation for a moment: a few seeds, those that failed once, and whether a seed says all.
 
-use crucible::simulate::{self, Run};
-
-const STEPS: usize = 250;
+use crucible::simulate::{self, Did, Run, Tally};
 
 fn run(seed: u64) -> Run {
-    simulate::run_seed(seed, STEPS, |_| {}).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"))
+    simulate::run_seed(seed, simulate::STEPS, |_| {})
+        .unwrap_or_else(|failure| panic!("seed {seed}: {failure}"))
 }
 
 #[test]
-fn a_few_seeds_find_nothing() {
-    for seed in 1_000..1_008 {
-        run(seed);
+fn a_few_seeds_find_nothing_and_do_everything() {
+    let mut tally = Tally::default();
+    (1_000..1_040).for_each(|seed| tally.add_all(&run(seed).tally));
+    for did in Did::ALL {
+        // About half of what these seeds do. An engine that refuses everything does none of it.
+        let least = match did {
+            Did::Commit => 200,
+            Did::SerializableCommit => 40,
+            Did::Load => 20,
+            Did::Definition => 30,
+            Did::IndexBuild => 5,
+            Did::Spill => 8,
+            Did::Filter => 150,
+            Did::GiveUp => 20,
+            Did::Freeze => 80,
+            Did::SparseRewrite => 40,
+            Did::Move => 10,
+            Did::Flush => 30,
+            Did::Compaction => 15,
+            Did::Checkpoint => 100,
+            Did::Eviction => 500,
+        };
+        assert!(tally.of(did) >= least, "{did:?} less than {least} times: {tally}");
     }
-}
-
-#[test]
-fn some_seed_moves_rows_out_of_nearly_empty_segments() {
-    assert!((1_100..1_200).any(|seed| run(seed).moves > 0));
 }
 
 #[test]
@@ -41,11 +55,8 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn a_crash_at_some_points_loses_nothing_known() {
-    let swept = simulate::sweep(37).unwrap_or_else(|what| panic!("{what}"));
+    let swept = simulate::sweep(61, 0).unwrap_or_else(|what| panic!("{what}"));
     assert!(swept.clones > 50, "{swept}");
     let [none, _, all] = swept.in_doubt;
     assert!(none > 0 && all > 0, "{swept}");
-    for kind in ["Flush", "Compaction", "Checkpoint", "Move", "Reclaim"] {
-        assert!(swept.maintenance.contains_key(kind), "{swept}");
-    }
 }

@@ -145,8 +145,8 @@ impl Database {
         let catalog = load_catalog(&store)?;
         let next_load =
             LoadId::new(state.counters.next_load.max(replayed.last_load.map_or(0, |load| load.get() + 1)));
-        let Sizes { bulk_rows: rows, beside_bytes, own_rows, .. } = options.sizes;
-        let bulk = BulkSizes { rows, segment_bytes, beside_bytes, own_rows };
+        let Sizes { bulk_rows: rows, beside_bytes, encode_threads, own_rows, .. } = options.sizes;
+        let bulk = BulkSizes { rows, segment_bytes, beside_bytes, encode_threads, own_rows };
         let shared = Arc::new(Shared::new(store, CatalogStore::new(catalog), next_load, bulk, lock));
         if options.sync_thread {
             let publisher = shared.store.publisher().clone();

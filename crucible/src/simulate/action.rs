@@ -22,6 +22,8 @@ pub(super) enum Action {
     Get { table: u64, pick: u64, seed: u64 },
     /// Read a part of an index.
     Range { table: u64, pick: u64, seed: u64, reverse: bool },
+    /// Read the rows of a table that meet a condition.
+    Filter { table: u64, seed: u64 },
     /// Read a table, and its statistics.
     Scan { table: u64 },
     /// Read everything.
@@ -54,6 +56,8 @@ pub(super) enum Change {
     DropIndex,
     AddColumn,
     DropColumn,
+    RenameColumn,
+    RenameTable,
 }
 
 /// What the disk does to the next call that matches.
@@ -87,6 +91,8 @@ pub(super) enum Step {
     /// The power fails; the database is opened from what is left. `open_fault`: an I/O of opening fails, and the power
     /// fails again.
     Crash { seed: u64, open_fault: Option<u64> },
+    /// A client gives up what it waits for, and its transaction; of a commit, only being told.
+    GiveUp { client: usize },
     /// `check`, while clients are where they are.
     Check,
 }

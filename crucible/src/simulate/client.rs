@@ -5,25 +5,25 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ops::Bound;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use strata_core::catalog::TableDef;
-use strata_core::ids::{RowId, TableId};
+use strata_core::ids::TableId;
 use strata_core::row::Datum;
-use strata_core::table::{Isolation, Locked, ReadView, Savepoint, TableView, Transaction};
-use strata_core::txn::{RowLockMode, TableLockMode};
+use strata_core::table::{Isolation, ReadView, Savepoint, Transaction};
+use strata_core::txn::{CommitTicket, TableLockMode};
 use strata_core::vfs::{FaultVfs, Vfs};
 use strata_core::{Database, Error};
 
 use super::action::Action;
-use super::model::{Model, OWN, Row, State, Table, Write};
+use super::filter::Condition;
+use super::model::{Model, OWN, State, Write};
 use super::reads::{Part, Read};
+use super::statement::{change, get, insert, lock_row, pick_of, range};
 use super::stop::{Stop, wrong};
-use super::{schema, verify};
+use super::tally::{Did, SharedTally};
+use super::{refusal, verify};
 use crate::random::Random;
 
 /// What all clients of a run share.
@@ -33,8 +33,11 @@ pub(super) struct Shared {
     pub(super) model: Rc<RefCell<Model>>,
     pub(super) tags: Rc<RefCell<i64>>,
     pub(super) disk: Disk,
+    pub(super) tally: SharedTally,
     /// How many different keys there are.
     pub(super) keys: u64,
+    /// The level of transactions that begin without being told to.
+    pub(super) usual_level: Isolation,
     /// Rows from which a load is one.
     pub(super) bulk_rows: u64,
 }
@@ -60,7 +63,17 @@ impl Disk {
 #[derive(Default)]
 pub(super) struct Session {
     pub(super) open: Option<Open>,
-    held: Vec<(ReadView, State)>,
+    held: Vec<Held>,
+}
+
+/// A view that is kept, and what it should show.
+struct Held {
+    view: ReadView,
+    expected: State,
+    /// Whether its transaction had written before: what it shows of that is not said once the transaction has ended.
+    shows_writes: bool,
+    /// Whether the transaction goes on, and reads what is read through the view.
+    is_open: bool,
 }
 
 /// A transaction and what it wrote.
@@ -71,6 +84,10 @@ pub(super) struct Open {
     base: Option<State>,
     /// What it has read, where it is SERIALIZABLE.
     reads: Vec<Read>,
+    /// Of these, what insertions that it has not undone have told of the keys that they found free; as its snapshot has them.
+    claims: Vec<Read>,
+    /// What insertions told that were refused or undone: all that is left of them is a read. As its snapshot has it.
+    told: Vec<Read>,
     saves: Vec<Save>,
     /// Rows that cannot be changed before the commit.
     pub(super) loaded: BTreeSet<(TableId, i64)>,
@@ -81,6 +98,7 @@ pub(super) struct Open {
 struct Save {
     place: Savepoint,
     writes: usize,
+    claims: usize,
     loaded: BTreeSet<(TableId, i64)>,
     has_ddl: bool,
 }
@@ -91,8 +109,17 @@ pub(super) type Outcome = Result<String, Stop>;
 impl Shared {
     pub(super) fn begin(&self, isolation: Isolation) -> Result<Open, Stop> {
         let txn = self.database.begin(isolation)?;
-        let (writes, reads, saves) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Open { txn, writes, base: None, reads, saves, loaded: BTreeSet::new(), has_ddl: false })
+        Ok(Open {
+            txn,
+            writes: Vec::new(),
+            base: None,
+            reads: Vec::new(),
+            claims: Vec::new(),
+            told: Vec::new(),
+            saves: Vec::new(),
+            loaded: BTreeSet::new(),
+            has_ddl: false,
+        })
     }
 
     /// What a snapshot shows that is taken now, and its timestamp.
@@ -124,7 +151,7 @@ impl Open {
     }
 
     /// Notes a read of the transaction's snapshot, which [`view`](Self::view) has taken.
-    fn note(&mut self, table: TableId, part: Part) {
+    pub(super) fn note(&mut self, table: TableId, part: Part) {
         if self.txn.isolation() == Isolation::Serializable
             && let Some(base) = &self.base
         {
@@ -133,21 +160,44 @@ impl Open {
     }
 
     /// Notes what an insertion has told of the keys that are taken: of all of the row's, or of the one that it was refused for.
-    fn note_keys(&mut self, shared: &Shared, table: TableId, values: &[Datum], refusal: Option<&Error>) {
-        if self.txn.isolation() != Isolation::Serializable {
+    ///
+    /// The engine takes what is undone for a read of the snapshot, and may refuse for what has changed between that and the insertion.
+    pub(super) fn note_keys(
+        &mut self,
+        shared: &Shared,
+        table: TableId,
+        values: &[Datum],
+        refusal: Option<&Error>,
+    ) {
+        let Some(base) = self.base.as_ref().filter(|_| self.txn.isolation() == Isolation::Serializable)
+        else {
             return;
-        }
+        };
         let model = shared.model.borrow();
         let newest = model.latest();
-        let reads = match refusal {
-            None => Read::of_free_keys(newest, table, values),
+        if matches!(refusal, None | Some(Error::DuplicateKey { .. })) {
+            // It may have found one key free before it was refused for another.
+            self.claims.extend(Read::of_free_keys(base, table, values));
+        }
+        match refusal {
+            None => self.reads.extend(Read::of_free_keys(newest, table, values)),
             Some(Error::DuplicateKey { index, key, .. }) => {
-                let def = newest.tables.get(&table).and_then(|table| table.def.index(*index));
-                def.map(|def| Read::of(newest, table, Part::key(def, key.clone()))).into_iter().collect()
+                let Some(def) = newest.tables.get(&table).and_then(|table| table.def.index(*index)) else {
+                    return;
+                };
+                let part = || Part::key(def, key.clone());
+                self.reads.push(Read::of(newest, table, part()));
+                self.told.push(Read::of(base, table, part()));
             }
-            Some(_) => Vec::new(),
-        };
-        self.reads.extend(reads);
+            Some(_) => {}
+        }
+    }
+
+    /// Notes a load, which has told of more keys than the engine goes into: where it is undone, it has read the table.
+    pub(super) fn claim_table(&mut self, table: TableId) {
+        if let Some(base) = self.base.as_ref().filter(|_| self.txn.isolation() == Isolation::Serializable) {
+            self.claims.push(Read::of(base, table, Part::Whole));
+        }
     }
 
     /// A state with the transaction's own writes.
@@ -156,6 +206,18 @@ impl Open {
             state.apply(write, OWN).map_err(|what| wrong(format!("a statement sees that {what}")))?;
         }
         Ok(state)
+    }
+
+    /// Whether rows that it inserted one by one have been written out.
+    fn has_spilled(&self) -> bool {
+        let view = self.txn.view();
+        let written = self.writes.iter().filter_map(|write| match write {
+            Write::Put { table, .. } if self.loaded.is_empty() => Some(*table),
+            _ => None,
+        });
+        let segments =
+            written.filter_map(|table| view.clone().into_table(table).ok()?.untracked().segments().ok());
+        segments.flatten().any(|segment| segment.segment().first_row().is_provisional())
     }
 
     /// What is published, with the transaction's own writes: what it may be told of constraints.
@@ -200,17 +262,15 @@ impl Open {
     }
 }
 
-const GONE: &str = "its table is gone or another, rolled back";
+pub(super) const GONE: &str = "its table is gone or another, rolled back";
 
 impl Session {
     /// Does one action. The session that comes back has no transaction where the action ended it.
     pub(super) async fn act(mut self, shared: Shared, action: Action) -> (Self, Outcome) {
         let outcome = self.dispatch(&shared, action).await;
-        if let Err(Stop::Engine(error)) = &outcome
-            && !matches!(error, Error::DuplicateKey { .. } | Error::NotNull { .. })
-        {
+        if matches!(&outcome, Err(Stop::Engine(_) | Stop::Ended(_))) {
             self.open = None;
-            self.held.clear();
+            self.let_go_of_own();
         }
         (self, outcome)
     }
@@ -219,8 +279,7 @@ impl Session {
         match action {
             Action::Commit => return self.commit(shared).await,
             Action::RollBack => {
-                // Views of own writes do not outlive the transaction.
-                self.held.clear();
+                self.let_go_of_own();
                 let had = self.open.take().is_some();
                 return Ok(if had { "rolled back" } else { "nothing to roll back" }.into());
             }
@@ -229,17 +288,16 @@ impl Session {
         }
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => shared.begin(if let Action::Begin { level } = action {
-                level
-            } else {
-                Isolation::ReadCommitted
+            None => shared.begin(match action {
+                Action::Begin { level } => level,
+                _ => shared.usual_level,
             })?,
         };
         let outcome = self.with_open(shared, action, &mut open).await;
         if !matches!(&outcome, Ok(said) if said == GONE) {
             self.open = Some(open);
         } else {
-            self.held.clear();
+            self.let_go_of_own();
         }
         outcome
     }
@@ -254,6 +312,17 @@ impl Session {
             Action::Lock { table, pick, mode } => lock_row(shared, open, table, pick, mode).await,
             Action::Get { table, pick, seed } => get(shared, open, table, pick, seed),
             Action::Range { table, pick, seed, reverse } => range(shared, open, table, pick, seed, reverse),
+            Action::Filter { table, seed } => {
+                let (view, expected) = open.view(shared)?;
+                let Some(table) = pick_of(&expected, table) else { return Ok("no table".into()) };
+                let Some(condition) = Condition::of_table(table, &mut Random::new(seed)) else {
+                    return Ok("nothing to compare with".into());
+                };
+                open.note(table.def.id, Part::Filter(condition.clone()));
+                let found = condition.scan(view.table(table.def.id)?, table)?;
+                shared.tally.add(Did::Filter, 1);
+                Ok(format!("found {found} rows of {}", table.def.name))
+            }
             Action::Scan { table } => {
                 let (view, expected) = open.view(shared)?;
                 let Some(def) = pick_of(&expected, table) else { return Ok("no table".into()) };
@@ -275,20 +344,22 @@ impl Session {
                 if open.has_ddl {
                     return Ok("holds nothing".into());
                 }
-                self.held.push(open.view(shared)?);
+                let (view, expected) = open.view(shared)?;
+                let shows_writes = open.txn.position() > 0 || !open.writes.is_empty();
+                self.held.push(Held { view, expected, shows_writes, is_open: true });
                 Ok(format!("holds {} views", self.held.len()))
             }
             Action::Save => {
-                let (place, writes) = (open.txn.savepoint(), open.writes.len());
+                let (place, writes, claims) = (open.txn.savepoint(), open.writes.len(), open.claims.len());
                 let (loaded, has_ddl) = (open.loaded.clone(), open.has_ddl);
-                open.saves.push(Save { place, writes, loaded, has_ddl });
+                open.saves.push(Save { place, writes, claims, loaded, has_ddl });
                 Ok(format!("saved at {writes} writes"))
             }
             Action::RollBackTo { pick } => Self::roll_back_to(open, pick),
             Action::Load { table, rows, seed } => super::load::load(shared, open, table, rows, seed).await,
             Action::Define { table, change, seed } => {
                 // As in SQL: what an open cursor reads is not dropped under it.
-                self.held.clear();
+                self.held.retain(|held| !held.is_open);
                 super::define::define(shared, open, table, change, seed).await
             }
             Action::Begin { .. } | Action::Commit | Action::RollBack | Action::ReadHeld { .. } => {
@@ -306,15 +377,25 @@ impl Session {
         let save = &open.saves[place as usize];
         open.txn.rollback_to(&save.place)?;
         open.writes.truncate(save.writes);
+        open.told.extend(open.claims.drain(save.claims..));
         open.has_ddl = save.has_ddl;
         open.loaded.clone_from(&save.loaded);
         Ok(format!("back to {} writes", save.writes))
     }
 
+    /// The transaction ends. A snapshot outlives it, own writes do not.
+    fn let_go_of_own(&mut self) {
+        self.held.retain(|held| !held.shows_writes);
+        self.held.iter_mut().for_each(|held| held.is_open = false);
+    }
+
     fn read_held(&mut self, keep: bool) -> Outcome {
         let count = self.held.len();
-        for (view, expected) in &self.held {
+        for Held { view, expected, is_open, .. } in &self.held {
             for (id, table) in &expected.tables {
+                if let Some(open) = self.open.as_mut().filter(|_| *is_open) {
+                    open.note(*id, Part::Whole);
+                }
                 verify::scan(&view.table(*id)?, table)?;
             }
         }
@@ -326,31 +407,34 @@ impl Session {
 
     async fn commit(&mut self, shared: &Shared) -> Outcome {
         let Some(open) = self.open.take() else { return Ok("nothing to commit".into()) };
-        let (read_only, writes, reads) = (open.txn.is_read_only(), open.writes, open.reads);
-        // Own writes stop being own: what views held show of them is not said.
-        self.held.clear();
-        let ticket = open.txn.commit()?;
-        if ticket.is_refused() {
-            let (newest, last) = {
-                let model = shared.model.borrow();
-                (model.latest().clone(), model.last())
-            };
-            let Err(error) = ticket.await else { return Err(wrong("a refused commit is told to be made")) };
-            if let Error::DuplicateKey { table, .. } = &error {
-                late_duplicate(newest, &writes, *table)?;
-                if shared.see_published()?.0 < last {
-                    return Err(wrong("a commit is refused for another that is not durable"));
+        let has_spilled = open.has_spilled();
+        let Open { txn, writes, reads, told, loaded, .. } = open;
+        let (read_only, level) = (txn.is_read_only(), txn.isolation());
+        self.let_go_of_own();
+        let ticket = match txn.commit() {
+            Ok(ticket) => ticket,
+            Err(Error::ReadConflict) => {
+                // A filter that cannot read a row takes it for one of its own.
+                let is_coarse = shared.disk.has_failed() && reads.iter().any(Read::is_filtered);
+                if is_coarse {
+                    return Err(Stop::Ended(Error::ReadConflict));
                 }
+                return Err(refusal::of_reads(shared.model.borrow().latest(), &reads, &told, &writes));
             }
-            return Err(error.into());
+            Err(error) => return Err(error.into()),
+        };
+        if ticket.is_refused() {
+            return Err(refused(shared, ticket, &writes).await);
+        }
+        // A snapshot is a prefix of the history, whatever came since; but not where something newer has been told as well.
+        let is_checked = !read_only || !told.is_empty();
+        for read in reads.iter().filter(|_| is_checked) {
+            let holds = read.holds_in(shared.model.borrow().latest());
+            holds.map_err(|what| wrong(format!("SERIALIZABLE commits, though {what}")))?;
         }
         if read_only {
             ticket.await?;
             return Ok("committed nothing".into());
-        }
-        for read in reads {
-            let holds = read.holds_in(shared.model.borrow().latest());
-            holds.map_err(|what| wrong(format!("SERIALIZABLE commits, though {what}")))?;
         }
         let timestamp = shared.model.borrow_mut().commit(&writes).map_err(Stop::Wrong)?;
         let told = ticket.await?.get();
@@ -358,262 +442,34 @@ impl Session {
             return Err(wrong(format!("commit {timestamp} was told to be {told}")));
         }
         shared.model.borrow_mut().acknowledge(timestamp);
+        let is_ddl = |write: &Write| !matches!(write, Write::Put { .. } | Write::Delete { .. });
+        let did = [
+            (Did::Commit, true),
+            (Did::SerializableCommit, level == Isolation::Serializable),
+            (Did::Load, !loaded.is_empty()),
+            (Did::Definition, writes.iter().any(is_ddl)),
+            (Did::Spill, has_spilled),
+        ];
+        did.iter().for_each(|(did, done)| shared.tally.add(*did, u64::from(*done)));
         Ok(format!("committed {} writes as {timestamp}", writes.len()))
     }
 }
 
-fn pick_of(state: &State, table: u64) -> Option<&Arc<Table>> {
-    let place = table.checked_rem(state.tables.len() as u64)?;
-    state.tables.values().nth(place as usize)
-}
-
-/// Fails unless some other row has one of the unique keys of these values.
-pub(super) fn excused_duplicate(
-    state: &State,
-    table: TableId,
-    tag: i64,
-    values: &[Datum],
-) -> Result<(), Stop> {
-    let Some(table) = state.tables.get(&table) else { return Err(wrong("a key of no table is taken")) };
-    for index in table.def.indexes.iter().filter(|index| index.unique) {
-        let (key, has_null) = table.key(index, values);
-        if !has_null && table.holders(index, &key).any(|holder| holder != tag) {
-            return Ok(());
-        }
-    }
-    Err(wrong(format!("a key of row {tag} of {} is refused, and nobody has it", table.def.name)))
-}
-
-/// Fails unless two rows share a key once these writes are committed: others have loaded one of them meanwhile.
-fn late_duplicate(mut newest: State, writes: &[Write], table: TableId) -> Result<(), Stop> {
-    for write in writes {
-        newest.apply(write, OWN).map_err(wrong)?;
-    }
-    match newest.tables.get(&table).and_then(|table| table.duplicate()) {
-        Some(_) => Ok(()),
-        None => Err(wrong(format!("a commit to table {table} is refused, and all of its keys are unique"))),
-    }
-}
-
-async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u64) -> Outcome {
-    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
-    let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
-        return Ok(GONE.into());
+/// The end of a commit that is refused, for a key that others have brought: they are to be durable before that is told.
+async fn refused(shared: &Shared, ticket: CommitTicket, writes: &[Write]) -> Stop {
+    let (newest, last) = {
+        let model = shared.model.borrow();
+        (model.latest().clone(), model.last())
     };
-    let (mut random, tag) = (Random::new(seed), shared.new_tag());
-    let key = schema::key(&def, shared.keys, &mut random);
-    let values = schema::row(&def, tag, key, &mut random);
-    match open.txn.insert(&def, &values).await {
-        Ok(_) => {
-            let said = format!("inserted row {tag} with key {:?} into {}", values[schema::KEY], def.name);
-            open.note_keys(shared, def.id, &values, None);
-            open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
-            Ok(said)
-        }
-        Err(error) => {
-            if matches!(error, Error::DuplicateKey { .. }) {
-                excused_duplicate(&open.published(shared)?, def.id, tag, &values)?;
-                open.note_keys(shared, def.id, &values, Some(&error));
+    match ticket.await {
+        Ok(_) => wrong("a refused commit is told to be made"),
+        Err(error @ Error::DuplicateKey { table, .. }) => match shared.see_published() {
+            Ok((published, _)) if published < last => {
+                wrong("a commit is refused for another that is not durable")
             }
-            Err(error.into())
-        }
+            Ok(_) => refusal::of_late_key(error, newest, writes, table),
+            Err(stop) => stop,
+        },
+        Err(error) => error.into(),
     }
-}
-
-/// Lets others go on once.
-#[derive(Default)]
-struct Pause {
-    paused: bool,
-}
-
-impl Future for Pause {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.paused, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-/// The row that a statement is after, as its view shows it.
-struct Target {
-    view: TableView,
-    row: RowId,
-    tag: i64,
-    expected: Row,
-}
-
-/// Finds a row that the transaction may change, through a unique index or by a scan.
-fn find(shared: &Shared, open: &mut Open, table: TableId, pick: u64) -> Result<Option<Target>, Stop> {
-    let (view, state) = open.view(shared)?;
-    let view = view.table(table)?;
-    let Some(expected) = state.tables.get(&table) else { return Ok(None) };
-    let tags: Vec<i64> =
-        expected.rows.keys().copied().filter(|tag| !open.loaded.contains(&(table, *tag))).collect();
-    let Some(place) = pick.checked_rem(tags.len() as u64) else { return Ok(None) };
-    let (tag, row) = (tags[place as usize], &expected.rows[&tags[place as usize]]);
-    let values = row.all_values(view.def());
-    let unique = view.def().indexes.iter().filter(|index| index.unique && view.index_is_whole(index.id));
-    // A transaction may see two rows of one key: an own one, and one that others have ended since its snapshot, or have
-    // loaded since. It will not commit the latter two.
-    let keyed = unique
-        .map(|index| (index, expected.key(index, &values)))
-        .find(|(index, (key, has_null))| !has_null && expected.holders(index, key).count() == 1);
-    let found = match keyed {
-        Some((index, (key, _))) => {
-            open.note(table, Part::key(index, key.clone()));
-            view.first(index.id, &key)?
-        }
-        None => {
-            open.note(table, Part::Whole);
-            let mut rows = verify::rows(&view)?.into_iter();
-            rows.find(|(_, values)| verify::tag_of(values) == Some(tag)).map(|(row, _)| row)
-        }
-    };
-    let found = found.ok_or_else(|| wrong(format!("row {tag} of {} is not found", view.def().name)))?;
-    let stored = view.row(found)?.to_datums(&view.def().schema)?;
-    verify::same_values(&view, tag, row, &stored)?;
-    Ok(Some(Target { view, row: found, tag, expected: row.clone() }))
-}
-
-/// Locks a row, and tells where it is now and what it is; `None` where it has gone. Whatever the engine says of it must
-/// be what the newest state has.
-async fn lock_target(
-    shared: &Shared,
-    open: &mut Open,
-    target: &Target,
-    mode: RowLockMode,
-) -> Result<Option<(RowId, Row)>, Stop> {
-    let (view, tag) = (&target.view, target.tag);
-    let locked = open.txn.lock_row(view, target.row, mode).await;
-    let newest = open.newest(shared)?;
-    let newest = newest.tables.get(&view.def().id).and_then(|table| table.rows.get(&tag)).cloned();
-    let as_seen = newest.as_ref() == Some(&target.expected);
-    let about = |what: &str| wrong(format!("{} row {tag}: {what}; it is {newest:?}", view.def().name));
-    let row = match locked {
-        Ok(Locked::Current) if as_seen => return Ok(Some((target.row, target.expected.clone()))),
-        Ok(Locked::Current) => return Err(about("locked as it was, and has changed")),
-        Ok(Locked::Gone) if newest.is_none() => return Ok(None),
-        Ok(Locked::Gone) => return Err(about("said to be gone, and is there")),
-        Ok(Locked::Moved(row)) => row,
-        Err(Error::SerializationFailure) if as_seen => return Err(about("refused, and has not changed")),
-        Err(error) => return Err(error.into()),
-    };
-    let Some(newest) = newest.clone().filter(|_| !as_seen) else {
-        return Err(about("said to be elsewhere, and is not"));
-    };
-    let stored = view.row(row)?.to_datums(&view.def().schema)?;
-    if verify::tag_of(&stored) != Some(tag) {
-        return Err(about("its successor is another row"));
-    }
-    verify::same_values(view, tag, &newest, &stored)?;
-    Ok(Some((row, newest)))
-}
-
-/// Updates a row, or deletes it.
-async fn change(shared: &Shared, open: &mut Open, table: u64, pick: u64, to: Option<(bool, u64)>) -> Outcome {
-    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
-    let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
-        return Ok(GONE.into());
-    };
-    let Some(target) = find(shared, open, def.id, pick)? else { return Ok("no row".into()) };
-    if pick.is_multiple_of(4) {
-        // A long statement: what it has found may have changed before it gets there.
-        Pause::default().await;
-    }
-    let keeps_key = matches!(to, Some((false, _))) && def.indexes.iter().all(|index| !index.unique);
-    let mode = if keeps_key { RowLockMode::NoKeyUpdate } else { RowLockMode::Update };
-    let Some((row, before)) = lock_target(shared, open, &target, mode).await? else {
-        return Ok(format!("row {} of {} is gone", target.tag, def.name));
-    };
-    let (tag, table) = (target.tag, def.id);
-    let Some((new_key, seed)) = to else {
-        open.txn.delete(&target.view, row)?;
-        open.writes.push(Write::Delete { table, tag, replaces: before });
-        return Ok(format!("deleted row {tag} of {}", def.name));
-    };
-    let mut random = Random::new(seed);
-    let key = if new_key {
-        schema::key(&def, shared.keys, &mut random)
-    } else {
-        before.value(&def, schema::KEY).clone()
-    };
-    let values = schema::row(&def, tag, key, &mut random);
-    match open.txn.update(&target.view, row, &values).await {
-        Ok(_) => {
-            let said = format!("updated row {tag} of {} to key {:?}", def.name, values[schema::KEY]);
-            open.note_keys(shared, table, &values, None);
-            open.writes.push(Write::Put { table, tag, values, replaces: Some(before) });
-            Ok(said)
-        }
-        Err(error) => {
-            if matches!(error, Error::DuplicateKey { .. }) {
-                excused_duplicate(&open.published(shared)?, table, tag, &values)?;
-                open.note_keys(shared, table, &values, Some(&error));
-            }
-            Err(error.into())
-        }
-    }
-}
-
-async fn lock_row(shared: &Shared, open: &mut Open, table: u64, pick: u64, mode: u64) -> Outcome {
-    let Some(def) = open.pick(table) else { return Ok("no table".into()) };
-    let Some(def) = open.lock(shared, def.id, TableLockMode::RowShare).await? else { return Ok(GONE.into()) };
-    let Some(target) = find(shared, open, def.id, pick)? else { return Ok("no row".into()) };
-    let modes = [RowLockMode::KeyShare, RowLockMode::Share, RowLockMode::NoKeyUpdate, RowLockMode::Update];
-    let mode = modes[(mode % 4) as usize];
-    let locked = lock_target(shared, open, &target, mode).await?;
-    let what = if locked.is_some() { "locked" } else { "did not find" };
-    Ok(format!("{what} row {} of {} for {mode:?}", target.tag, def.name))
-}
-
-fn get(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64) -> Outcome {
-    let (view, state) = open.view(shared)?;
-    let Some(expected) = pick_of(&state, table) else { return Ok("no table".into()) };
-    let view = view.table(expected.def.id)?;
-    let indexes: Vec<_> = expected.def.indexes.iter().filter(|index| index.unique).collect();
-    let Some(place) = pick.checked_rem(indexes.len() as u64) else { return Ok("no key".into()) };
-    let (index, mut random) = (indexes[place as usize], Random::new(seed));
-    let key = Datum::Int64(random.within(0..shared.keys) as i64);
-    let tag = Datum::Int64(random.within(0..*shared.tags.borrow() as u64 + 1) as i64);
-    let values: Vec<Datum> = [tag, key]
-        .into_iter()
-        .chain(expected.def.schema.columns.iter().skip(2).map(|_| Datum::Null))
-        .collect();
-    if !view.index_is_whole(index.id) {
-        return Ok(format!("{} is not whole yet", index.name));
-    }
-    open.note(expected.def.id, Part::key(index, expected.key(index, &values).0));
-    verify::first(&view, expected, index, &values)?;
-    Ok(format!("looked up {:?} in {}", values[schema::KEY], index.name))
-}
-
-fn range(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed: u64, reverse: bool) -> Outcome {
-    let (view, state) = open.view(shared)?;
-    let Some(expected) = pick_of(&state, table) else { return Ok("no table".into()) };
-    let view = view.table(expected.def.id)?;
-    let Some(place) = pick.checked_rem(expected.def.indexes.len() as u64) else {
-        return Ok("no index".into());
-    };
-    let (index, mut random) = (&expected.def.indexes[place as usize], Random::new(seed));
-    let entries = expected.entries(index);
-    let mut bound = || {
-        let place = random.next().checked_rem(entries.len() as u64);
-        let key = place.map(|place| entries[place as usize].0.clone());
-        match (key, random.within(0..4)) {
-            (Some(key), 0 | 1) => Bound::Included(key),
-            (Some(key), 2) => Bound::Excluded(key),
-            _ => Bound::Unbounded,
-        }
-    };
-    if !view.index_is_whole(index.id) {
-        return Ok(format!("{} is not whole yet", index.name));
-    }
-    let (lower, upper) = (bound(), bound());
-    open.note(expected.def.id, Part::Keys(Box::new(index.clone()), lower.clone(), upper.clone()));
-    verify::range(&view, expected, index, (lower, upper), reverse)?;
-    Ok(format!("read a range of {}", index.name))
 }

@@ -3,9 +3,8 @@
 //!
 //! Each point is left in four ways: nothing that was not synced has survived, all of it has, and two seeded mixtures of
 //! whole, torn and lost writes and names. Every clone must open, hold a prefix of the commits with all that were known
-//! at that moment, and be clean.
+//! at that moment, and be clean; and so it must be after one more commit, after VACUUM, and when it is closed and opened again.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +13,18 @@ use std::sync::{Arc, Mutex};
 use strata_core::block::FileBlockStoreOptions;
 use strata_core::lsm::{LsmOptions, TableOptions};
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
+use strata_core::table::Isolation;
 use strata_core::vfs::{MemVfs, Random as Chance, SeededRandom};
 use strata_core::{Database, Options, Sizes};
 
 use super::action::{Action, Change, Step};
-use super::model::Progress;
+use super::model::{Progress, State};
 use super::plan::{Config, Plan};
 use super::stop::Stop;
-use super::verify;
+use super::tally::{Did, Tally};
 use super::watch::{WatchVfs, Watcher};
 use super::world::{DIR, World};
+use super::{probe, verify};
 use crate::random::Random;
 
 /// What a sweep did.
@@ -35,8 +36,8 @@ pub struct Swept {
     pub clones: u64,
     /// Of those, by how much of the commits in doubt was there: none, some, all.
     pub in_doubt: [u64; 3],
-    /// Steps of maintenance in the workload, by kind.
-    pub maintenance: BTreeMap<String, u64>,
+    /// What the workload did.
+    pub tally: Tally,
 }
 
 impl fmt::Display for Swept {
@@ -45,8 +46,8 @@ impl fmt::Display for Swept {
         write!(
             f,
             "{} points, {} clones opened; of the commits in doubt none were there {none} times, some {some}, all {all}; \
-             maintenance {:?}",
-            self.points, self.clones, self.maintenance
+             the workload: {}",
+            self.points, self.clones, self.tally
         )
     }
 }
@@ -64,6 +65,7 @@ struct Point {
 #[derive(Debug)]
 struct Cloner {
     stride: u64,
+    start: u64,
     calls: AtomicU64,
     progress: Arc<Progress>,
     points: Mutex<Vec<Point>>,
@@ -96,7 +98,7 @@ impl Cloner {
 impl Watcher for Cloner {
     fn call(&self, files: &MemVfs, what: &str) {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        if !call.is_multiple_of(self.stride) {
+        if call % self.stride != self.start {
             return;
         }
         let mut left = vec![files.crash_clone(&Always(0)), files.crash_clone(&Always(1))];
@@ -111,15 +113,30 @@ impl Watcher for Cloner {
     }
 }
 
-/// Runs the workload and opens what is left at every `stride`-th call.
+/// What must have been under way at some point.
+const WORK: [Did; 9] = [
+    Did::Load,
+    Did::Definition,
+    Did::IndexBuild,
+    Did::Freeze,
+    Did::SparseRewrite,
+    Did::Move,
+    Did::Flush,
+    Did::Compaction,
+    Did::Checkpoint,
+];
+
+/// Runs the workload and opens what is left at every `stride`-th call, from the `start`-th on. A stride should be odd: calls are told
+/// of before and after, by turns.
 ///
 /// # Errors
-/// In words, the point and what was wrong there.
-pub fn sweep(stride: u64) -> Result<Swept, String> {
+/// In words, the point and what was wrong there; and what the workload did not do.
+pub fn sweep(stride: u64, start: u64) -> Result<Swept, String> {
     let plan = workload();
     let progress = Arc::new(Progress::default());
     let cloner = Arc::new(Cloner {
         stride,
+        start: start % stride,
         calls: AtomicU64::new(0),
         progress: progress.clone(),
         points: Mutex::default(),
@@ -134,14 +151,17 @@ pub fn sweep(stride: u64) -> Result<Swept, String> {
             cloner.may_end_at(begun, progress.last());
         }
     }
+    let tally = world.tally();
+    if let Some(never) = WORK.into_iter().find(|did| tally.of(*did) == 0) {
+        return Err(format!("the workload has no {never:?}: {tally}"));
+    }
+    let begun = cloner.taken();
     world.end()?;
+    // Its last commit, which is noted once it is made.
+    cloner.may_end_at(begun, progress.last());
     let points = std::mem::take(&mut *cloner.points.lock().expect("nobody panics here"));
-    let mut swept = Swept {
-        points: cloner.calls.load(Ordering::SeqCst),
-        clones: 0,
-        in_doubt: [0; 3],
-        maintenance: world.maintenance().clone(),
-    };
+    let calls = cloner.calls.load(Ordering::SeqCst);
+    let mut swept = Swept { points: calls, clones: 0, in_doubt: [0; 3], tally };
     for point in &points {
         for (way, left) in point.left.iter().enumerate() {
             let last = reopen(&world, &plan.config, point, left)
@@ -156,34 +176,47 @@ pub fn sweep(stride: u64) -> Result<Swept, String> {
     Ok(swept)
 }
 
-/// Opens what a crash left; the last commit there.
+/// Opens what a crash left, and goes on with it; the last commit there.
 fn reopen(world: &World, config: &Config, point: &Point, left: &MemVfs) -> Result<u64, String> {
-    let vfs = Arc::new(left.clone());
-    let database = Database::open_with_vfs(vfs, Path::new(DIR), config.options.clone())
-        .map_err(|error| format!("cannot be opened: {error}"))?;
-    let view = database.view();
-    let last = view.snapshot().timestamp().get();
+    let open = || {
+        let (vfs, options) = (Arc::new(left.clone()), config.options.clone());
+        Database::open_with_vfs(vfs, Path::new(DIR), options)
+            .map_err(|error| format!("cannot be opened: {error}"))
+    };
+    let database = open()?;
+    let last = database.last_commit().get();
     if last < point.known || last > point.last {
         let (known, made) = (point.known, point.last);
         return Err(format!("commit {known} was known, {made} made, and {last} is the last one there"));
     }
-    match verify::all(&view, &world.state(last)?) {
-        Ok(()) => {}
-        Err(Stop::Wrong(what)) => return Err(format!("at commit {last}: {what}")),
-        Err(Stop::Engine(error)) => return Err(format!("at commit {last}: {error}")),
+    let mut state = world.state(last)?;
+    let holds = |database: &Database, state: &State, how: &str| {
+        holds(database, state).map_err(|what| format!("at commit {last}, {how}: {what}"))
+    };
+    holds(&database, &state, "opened")?;
+    // What opening did is only right if the next commit and the next maintenance can build on it.
+    if let Some(write) = probe::one_more_row(&database, NEW_TAG)? {
+        state.apply(&write, last + 1)?;
     }
-    let report = database.check();
-    if !report.is_clean() {
-        return Err(format!("at commit {last}, check found: {}", report.problems.join("; ")));
-    }
-    drop(view);
-    // What opening did is only right if the next maintenance can build on it.
+    holds(&database, &state, "after one more commit")?;
     database.vacuum().map_err(|error| format!("at commit {last}, vacuum: {error}"))?;
-    let report = database.check();
-    if !report.is_clean() {
-        return Err(format!("at commit {last}, after vacuum check found: {}", report.problems.join("; ")));
-    }
+    holds(&database, &state, "after vacuum")?;
+    drop(database);
+    holds(&open()?, &state, "closed and opened again")?;
     Ok(last)
+}
+
+/// A row that no workload has.
+const NEW_TAG: i64 = 1 << 40;
+
+/// Fails unless the database shows just this, and is sound.
+fn holds(database: &Database, state: &State) -> Result<(), String> {
+    verify::all(&database.view(), state).map_err(Stop::into_words)?;
+    let report = database.check();
+    match report.is_clean() {
+        true => Ok(()),
+        false => Err(format!("check found: {}", report.problems.join("; "))),
+    }
 }
 
 fn config() -> Config {
@@ -211,6 +244,7 @@ fn config() -> Config {
             segment_bytes: 2 << 10,
             bulk_rows: 32,
             beside_bytes: 1,
+            encode_threads: 0,
             own_rows: 4,
             journal_file_bytes: 12 << 10,
             manifest_growth_bytes: 8 << 10,
@@ -218,7 +252,7 @@ fn config() -> Config {
             index,
         },
     };
-    Config { options, clients: 3, keys: 200 }
+    Config { options, clients: 3, keys: 200, usual_level: Isolation::ReadCommitted }
 }
 
 /// Transactions of three clients over three tables, loads, DDL, and maintenance of every kind.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use strata_core::Error;
 use strata_core::catalog::{IndexDef, TableDef};
 use strata_core::ids::{ColumnId, IndexId, TableId};
+use strata_core::row::Column;
 use strata_core::table::Isolation;
 use strata_core::txn::TableLockMode;
 
 use super::action::Change;
 use super::client::{Open, Outcome, Shared};
-use super::model::{Table, Write};
-use super::schema;
+use super::model::Write;
 use super::stop::{Stop, wrong};
+use super::tally::Did;
+use super::{refusal, schema};
 use crate::random::Random;
 
 /// Tables have one of so many names.
@@ -31,7 +33,7 @@ pub(super) async fn define(
         return Ok("does not change the catalog".into());
     }
     let mut random = Random::new(seed);
-    let Some(def) = open.pick(table) else { return create_table(open, &mut random).await };
+    let Some(def) = open.pick(table) else { return create_table(shared, open, &mut random).await };
     let mode = match change {
         Change::CreateIndex => TableLockMode::Share,
         _ => TableLockMode::AccessExclusive,
@@ -39,7 +41,7 @@ pub(super) async fn define(
     let Some(def) = open.lock(shared, def.id, mode).await? else { return Ok("the table is gone".into()) };
     let id = def.id;
     let said = match change {
-        Change::CreateTable => return create_table(open, &mut random).await,
+        Change::CreateTable => return create_table(shared, open, &mut random).await,
         Change::DropTable => {
             open.txn.drop_relation(id).await?;
             open.writes.push(Write::Drop(id));
@@ -84,6 +86,24 @@ pub(super) async fn define(
             open.txn.change_catalog(|catalog| catalog.drop_column(id, column)).await?;
             format!("dropped column {column} of {}", def.name)
         }
+        Change::RenameColumn => {
+            let column = ColumnId::new(random.within(0..schema::FIRST_COLUMNS as u64) as u32);
+            let name = format!("c{column}_{}", random.within(0..3));
+            let rename = |column: &mut Column| name.clone_into(&mut column.name);
+            open.txn.change_catalog(|catalog| catalog.alter_column(id, column, rename)).await?;
+            format!("column {column} of {} is {name}", def.name)
+        }
+        Change::RenameTable => {
+            let name = name(&mut random);
+            if open.txn.newest_catalog().table_by_name("public", &name).is_ok() {
+                return Ok(format!("{name} is there"));
+            }
+            let renamed = open.txn.change_catalog(|catalog| catalog.rename_relation(id, &name)).await;
+            if let Err(error) = renamed {
+                return taken(shared, open, &name, error);
+            }
+            format!("{} is {name}", def.name)
+        }
     };
     open.has_ddl = true;
     let now = newest(open, id)?;
@@ -95,22 +115,37 @@ fn newest(open: &Open, table: TableId) -> Result<Arc<TableDef>, Stop> {
     Ok(open.txn.newest_catalog().table(table)?.clone())
 }
 
-async fn create_table(open: &mut Open, random: &mut Random) -> Outcome {
-    let name = format!("t{}", random.within(0..NAMES));
+fn name(random: &mut Random) -> String {
+    format!("t{}", random.within(0..NAMES))
+}
+
+/// A name that was free is refused: others were faster.
+fn taken(shared: &Shared, open: &Open, name: &str, error: Error) -> Outcome {
+    if !matches!(error, Error::AlreadyExists { .. }) {
+        return Err(error.into());
+    }
+    match open.newest(shared)?.tables.values().any(|table| table.def.name == name) {
+        true => Ok(format!("{name} is there by now")),
+        false => Err(wrong(format!("{name} is not there, and it said: {error}"))),
+    }
+}
+
+async fn create_table(shared: &Shared, open: &mut Open, random: &mut Random) -> Outcome {
+    let name = name(random);
     if open.txn.newest_catalog().table_by_name("public", &name).is_ok() {
         return Ok(format!("{name} is there"));
     }
     let columns = schema::columns();
     let made = open.txn.change_catalog(|catalog| catalog.create_table("public", &name, columns)).await;
     let id = match made {
-        Err(Error::AlreadyExists { .. }) => return Ok(format!("{name} is there by now")),
-        made => made?,
+        Err(error) => return taken(shared, open, &name, error),
+        Ok(id) => id,
     };
     open.has_ddl = true;
     for kind in 0..schema::INDEX_KINDS {
         // Either a primary key or another unique index of the same column, mostly.
         if random.chance(if kind == 0 { 2 } else { 1 }, 3) {
-            open.txn.create_index(id, schema::index(&name, kind)).await?;
+            open.txn.create_index(id, schema::index(id, kind)).await?;
         }
     }
     let now = newest(open, id)?;
@@ -144,7 +179,7 @@ async fn create_index(
     def: &Arc<TableDef>,
     random: &mut Random,
 ) -> Result<Option<String>, Stop> {
-    let index = schema::index(&def.name, random.next());
+    let index = schema::index(def.id, random.next());
     let there = def.indexes.iter().any(|other| other.name == index.name);
     if there || index.primary && def.primary_key().is_some() {
         return Ok(None);
@@ -158,28 +193,12 @@ async fn create_index(
         constraint: index.constraint,
         columns: index.columns.clone(),
     };
-    let error = match open.txn.create_index(def.id, index).await {
-        Ok(_) => return Ok(Some(name)),
-        Err(error @ (Error::DuplicateKey { .. } | Error::NotNull { .. })) => error,
-        Err(error @ Error::Unsupported(_)) => {
-            return Err(wrong(format!("index {name} is not made: {error}")));
+    match open.txn.create_index(def.id, index).await {
+        Ok(_) => {
+            shared.tally.add(Did::IndexBuild, 1);
+            Ok(Some(name))
         }
-        Err(error) => return Err(error.into()),
-    };
-    // The statement is undone; whether it had to be refused is for the newest rows to say.
-    let state = open.newest(shared)?;
-    let table = state.tables.get(&def.id).ok_or_else(|| wrong("an index of no table clashes"))?;
-    let mut with_index = (**def).clone();
-    let has_null = table.rows.values().any(|row| row.value(def, schema::KEY).is_null());
-    let is_primary = planned.primary;
-    with_index.indexes.push(planned);
-    let with_index = Table { def: Arc::new(with_index), rows: table.rows.clone() };
-    let excused = match error {
-        Error::NotNull { .. } => is_primary && has_null,
-        _ => with_index.duplicate().is_some(),
-    };
-    match excused {
-        true => Err(error.into()),
-        false => Err(wrong(format!("index {name} is refused: {error}, and nothing is wrong with it"))),
+        // The statement is undone; whether it had to be refused is for the newest rows to say.
+        Err(error) => Err(refusal::of_index(error, &open.newest(shared)?, def, planned)),
     }
 }

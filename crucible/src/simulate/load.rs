@@ -1,7 +1,5 @@
 //! Bulk loads.
 
-use std::sync::Arc;
-
 use arrow_array::RecordBatch;
 use strata_core::Error;
 use strata_core::catalog::TableDef;
@@ -9,10 +7,10 @@ use strata_core::row::{ColumnBuilder, Datum};
 use strata_core::table::Isolation;
 use strata_core::txn::TableLockMode;
 
-use super::client::{Open, Outcome, Shared};
-use super::model::{Row, State, Write};
-use super::stop::{Stop, wrong};
-use super::{define, schema};
+use super::client::{GONE, Open, Outcome, Shared};
+use super::model::Write;
+use super::stop::wrong;
+use super::{define, refusal, schema};
 use crate::random::Random;
 
 /// Rows of one batch.
@@ -21,11 +19,11 @@ const BATCH_ROWS: usize = 16;
 /// Loads rows into a table; their keys are new, but for a few at times.
 pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64, seed: u64) -> Outcome {
     let Some(def) = open.pick(table) else { return Ok("no table".into()) };
-    if open.has_ddl || open.txn.isolation() != Isolation::ReadCommitted {
+    if open.has_ddl {
         return Ok("does not load".into());
     }
     let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
-        return Ok("the table is gone".into());
+        return Ok(GONE.into());
     };
     let mut random = Random::new(seed);
     let count = 1 + rows % (shared.bulk_rows * 4);
@@ -51,17 +49,9 @@ pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64
     match result.await {
         Ok(loaded) if loaded == count => {}
         Ok(loaded) => return Err(wrong(format!("{loaded} of {count} rows were loaded"))),
-        Err(error) => {
-            if matches!(error, Error::DuplicateKey { .. }) {
-                excused(open.published(shared)?, &def, &rows)?;
-            }
-            // What was loaded before the error may be there in part.
-            return Err(match error {
-                Error::DuplicateKey { .. } => Stop::Engine(Error::SerializationFailure),
-                error => error.into(),
-            });
-        }
+        Err(error) => return Err(refusal::of_load(error, || open.published(shared), &def, &rows)),
     }
+    open.claim_table(def.id);
     let in_blocks = open.txn.view().table(def.id)?.has_own_loads();
     for (tag, values) in rows {
         if in_blocks {
@@ -70,7 +60,7 @@ pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64
         open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
     }
     let said = format!("loaded {count} rows into {}", def.name);
-    if !random.chance(1, 3) {
+    if !random.chance(1, 3) || open.txn.isolation() != Isolation::ReadCommitted {
         return Ok(said);
     }
     let indexed = define::index_of_loaded(shared, open, def.id, &mut random).await?;
@@ -87,17 +77,4 @@ fn batch(def: &TableDef, rows: &[(i64, Vec<Datum>)]) -> Result<RecordBatch, Erro
     });
     let columns: Vec<_> = columns.collect::<Result<_, Error>>()?;
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::Invalid(error.to_string()))
-}
-
-/// Fails unless the rows clash with each other or with what is there.
-fn excused(mut state: State, def: &Arc<TableDef>, rows: &[(i64, Vec<Datum>)]) -> Result<(), Stop> {
-    let table = state.tables.get_mut(&def.id).map(Arc::make_mut);
-    let table = table.ok_or_else(|| wrong("a load into no table clashes"))?;
-    for (tag, values) in rows {
-        table.rows.insert(*tag, Row { stamp: 0, values: values.clone() });
-    }
-    match table.duplicate() {
-        Some(_) => Ok(()),
-        None => Err(wrong(format!("a load into {} is refused, and clashes with nothing", def.name))),
-    }
 }

@@ -5,29 +5,38 @@
 //! wait stays pending while others go on. A plain multi-version map, the [`model`], says what must hold:
 //!
 //! - a snapshot shows the state of its commit, with the transaction's own writes and nothing else, for as long as it is held;
-//! - rows locked are as the last commit left them; an error is one that the state excuses;
+//! - rows locked are as the last commit left them; an error is one that the state [excuses](excuse);
 //! - what a SERIALIZABLE transaction has read is as it was when it commits;
 //! - unique keys, indexes, counts and the statistics of frozen segments agree with the rows;
 //! - after a crash some prefix of the commits is there, with all that anybody saw or was told of; time never goes back;
-//! - `check` finds nothing, and whoever waits is woken.
+//! - `check` finds nothing, and whoever waits is woken; whoever is alone at the end can commit.
 //!
-//! [`sweep`] crashes at every point of one run. The same seed gives the same trace. A failing run is [shrunk](shrink) by leaving steps out.
+//! [`sweep`] crashes at every point of one run. The same seed gives the same trace, and a [`Tally`] of what was done in it. A failing run is [shrunk](shrink) by leaving steps out.
 
 mod action;
 mod client;
 mod crash_points;
 mod define;
+mod excuse;
+mod filter;
+mod forms;
 mod load;
 mod model;
 mod plan;
+mod probe;
 mod reads;
+mod refusal;
 mod run;
 mod schema;
 mod shrink;
+mod statement;
 mod stop;
+mod tally;
 mod verify;
 mod watch;
+mod watchdog;
 mod world;
 
 pub use crash_points::{Swept, sweep};
-pub use run::{Failure, Run, run_seed, shrink_seed};
+pub use run::{Failure, Run, STEPS, run_seed, shrink_seed};
+pub use tally::{Did, Tally};

@@ -18,6 +18,18 @@ pub(super) struct Config {
     pub(super) options: Options,
     pub(super) clients: usize,
     pub(super) keys: u64,
+    /// The level of transactions that begin without being told to.
+    pub(super) usual_level: Isolation,
+}
+
+/// With less memory than this, a run may be short of it.
+const LITTLE_MEMORY_BYTES: usize = 16 << 20;
+
+impl Config {
+    /// Whether a run may be short of memory.
+    pub(super) fn has_little_memory(&self) -> bool {
+        self.options.memory_bytes < LITTLE_MEMORY_BYTES
+    }
 }
 
 /// A run: what a seed stands for.
@@ -45,6 +57,7 @@ enum Kind {
     Get,
     Range,
     Scan,
+    Filter,
     ReadAll,
     Hold,
     ReadHeld,
@@ -66,6 +79,7 @@ enum Event {
     Reopen,
     Crash,
     Check,
+    GiveUp,
 }
 
 impl Plan {
@@ -85,8 +99,16 @@ impl Plan {
             thresholds.move_share = 2;
         }
         let level = if later.chance(1, 2) { Isolation::Serializable } else { Isolation::RepeatableRead };
+        if later.chance(1, 5) {
+            config.options.memory_bytes = [3 << 20, 4 << 20, 6 << 20][later.within(0..3) as usize];
+        }
+        if later.chance(1, 2) {
+            config.usual_level = level;
+        }
         let weights = weights(&mut random, level);
         let mut steps = Vec::with_capacity(count);
+        let level = Isolation::ReadCommitted;
+        steps.push(Step::Client { client: 0, action: Action::Begin { level } });
         for table in 0..3 {
             let (change, seed) = (Change::CreateTable, random.next());
             steps.push(Step::Client { client: 0, action: Action::Define { table, change, seed } });
@@ -132,6 +154,7 @@ fn config(random: &mut Random) -> Config {
         bulk_rows,
         // Drawn with the rest: another draw would change what each seed does.
         beside_bytes: if bulk_rows == 16 { usize::MAX } else { 1 },
+        encode_threads: 0,
         own_rows,
         journal_file_bytes: one_of(random, &[12 << 10, 32 << 10, 1 << 20]),
         manifest_growth_bytes: one_of(random, &[4 << 10, 64 << 10, 4 << 20]),
@@ -152,7 +175,8 @@ fn config(random: &mut Random) -> Config {
         sync_thread: false,
         sizes,
     };
-    Config { options, clients: random.within(1..6) as usize, keys: one_of(random, &[3, 12, 60, 1_000]) }
+    let (clients, keys) = (random.within(1..6) as usize, one_of(random, &[3, 12, 60, 1_000]));
+    Config { options, clients, keys, usual_level: Isolation::ReadCommitted }
 }
 
 fn blocks(random: &mut Random) -> FileBlockStoreOptions {
@@ -178,6 +202,7 @@ fn weights(random: &mut Random, snapshot_level: Isolation) -> Weights {
             (drawn(3, true), Kind::Get),
             (drawn(3, true), Kind::Range),
             (drawn(3, true), Kind::Scan),
+            (drawn(3, true), Kind::Filter),
             (drawn(1, false), Kind::ReadAll),
             (drawn(1, true), Kind::Hold),
             (drawn(2, true), Kind::ReadHeld),
@@ -196,6 +221,7 @@ fn weights(random: &mut Random, snapshot_level: Isolation) -> Weights {
             (drawn(1, true), Event::Reopen),
             (drawn(2, true), Event::Crash),
             (drawn(1, true), Event::Check),
+            (drawn(3, true), Event::GiveUp),
         ],
     }
 }
@@ -226,6 +252,7 @@ fn action(weights: &Weights, random: &mut Random) -> Action {
         Kind::Get => Action::Get { table, pick, seed },
         Kind::Range => Action::Range { table, pick, seed, reverse: coin },
         Kind::Scan => Action::Scan { table },
+        Kind::Filter => Action::Filter { table, seed },
         Kind::ReadAll => Action::ReadAll,
         Kind::Hold => Action::Hold,
         Kind::ReadHeld => Action::ReadHeld { keep: coin },
@@ -239,13 +266,15 @@ fn action(weights: &Weights, random: &mut Random) -> Action {
 }
 
 fn change(random: &mut Random) -> Change {
-    match random.within(0..10) {
+    match random.within(0..12) {
         0 | 1 => Change::CreateTable,
         2 => Change::DropTable,
         3 => Change::Truncate,
         4 | 5 => Change::CreateIndex,
         6 => Change::DropIndex,
         7 | 8 => Change::AddColumn,
+        9 => Change::RenameColumn,
+        10 => Change::RenameTable,
         _ => Change::DropColumn,
     }
 }
@@ -258,6 +287,7 @@ fn event(weights: &Weights, random: &mut Random, steps: &mut Vec<Step>) {
         Event::Checkpoint => Step::Checkpoint,
         Event::Reopen => Step::Reopen,
         Event::Check => Step::Check,
+        Event::GiveUp => Step::GiveUp { client: random.within(0..5) as usize },
         Event::Crash => crash(random),
         Event::Fault => {
             fault(weights, random, steps);

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use strata_core::catalog::IndexDef;
-use strata_core::ids::TableId;
+use strata_core::ids::{HeapId, TableId};
 use strata_core::row::Datum;
 
+use super::filter::Condition;
 use super::model::State;
 use super::verify::is_within;
 
@@ -21,6 +22,8 @@ pub(super) enum Part {
     Whole,
     /// Those with a key of an index between two bounds.
     Keys(Box<IndexDef>, Bound<Vec<u8>>, Bound<Vec<u8>>),
+    /// Those that meet a condition.
+    Filter(Condition),
 }
 
 /// A read, and the rows that it depends on: by their tags, the commits that left them.
@@ -28,6 +31,8 @@ pub(super) enum Part {
 pub(super) struct Read {
     table: TableId,
     part: Part,
+    /// Where the rows were. A table that is gone, or was emptied, has lost what was read there, rows or none.
+    heap: Option<HeapId>,
     rows: BTreeMap<i64, u64>,
 }
 
@@ -42,7 +47,7 @@ impl Read {
     /// A read of a committed state.
     pub(super) fn of(state: &State, table: TableId, part: Part) -> Self {
         let rows = rows(state, table, &part);
-        Self { table, part, rows }
+        Self { table, part, heap: heap(state, table), rows }
     }
 
     /// The reads of an insertion that was let through: of the unique keys that the row has.
@@ -55,10 +60,16 @@ impl Read {
             .collect()
     }
 
+    /// Whether the engine must look at rows to tell what the read depends on.
+    pub(super) fn is_filtered(&self) -> bool {
+        matches!(self.part, Part::Filter(_))
+    }
+
     /// Fails, in words, unless a later state has the same rows there.
     pub(super) fn holds_in(&self, later: &State) -> Result<(), String> {
         let now = rows(later, self.table, &self.part);
-        if now == self.rows {
+        let is_there = heap(later, self.table) == self.heap;
+        if is_there && now == self.rows {
             return Ok(());
         }
         let (table, part, before) = (self.table, &self.part, &self.rows);
@@ -66,14 +77,20 @@ impl Read {
     }
 }
 
+fn heap(state: &State, table: TableId) -> Option<HeapId> {
+    state.tables.get(&table).map(|table| table.def.heap)
+}
+
 fn rows(state: &State, table: TableId, part: &Part) -> BTreeMap<i64, u64> {
     let Some(table) = state.tables.get(&table) else { return BTreeMap::new() };
     let mut rows: BTreeMap<i64, u64> = table.rows.iter().map(|(tag, row)| (*tag, row.stamp)).collect();
-    if let Part::Keys(index, lower, upper) = part {
-        rows.retain(|tag, _| {
+    match part {
+        Part::Whole => {}
+        Part::Keys(index, lower, upper) => rows.retain(|tag, _| {
             let (key, _) = table.key(index, &table.rows[tag].all_values(&table.def));
             is_within(&key, lower, upper)
-        });
+        }),
+        Part::Filter(condition) => rows.retain(|tag, _| condition.holds_of(&table.rows[tag])),
     }
     rows
 }

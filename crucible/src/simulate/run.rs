@@ -6,15 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::plan::Plan;
 use super::shrink::shrink;
+use super::tally::Tally;
+use super::watchdog::Watchdog;
 use super::world::World;
+
+/// Steps of a run, where nobody says. What is kept in `seeds.txt` is replayed with as many as it failed with.
+pub const STEPS: usize = 400;
 
 /// A run that found nothing.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// One line for each step.
     pub trace: Vec<String>,
-    /// Commits of maintenance that moved rows out of nearly empty segments.
-    pub moves: u64,
+    /// What was done.
+    pub tally: Tally,
 }
 
 /// A run that failed.
@@ -39,8 +44,12 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// The failure.
-pub fn run_seed(seed: u64, steps: usize, tell: impl FnMut(&str)) -> Result<Run, Box<Failure>> {
-    run(&Plan::of_seed(seed, steps), tell)
+pub fn run_seed(seed: u64, steps: usize, mut tell: impl FnMut(&str)) -> Result<Run, Box<Failure>> {
+    let watchdog = Watchdog::over(format!("seed {seed} of {steps} steps"));
+    run(&Plan::of_seed(seed, steps), |line| {
+        watchdog.comes_to(line);
+        tell(line);
+    })
 }
 
 /// Leaves out steps of a seed's run, which has failed, as long as it fails in the same way.
@@ -58,7 +67,7 @@ pub(super) fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Run, Box<Fa
     let mut trace = vec![format!("{:?}", plan.config)];
     let ended = catch_unwind(AssertUnwindSafe(|| run_traced(plan, &mut trace, &mut tell)));
     match ended.unwrap_or_else(|panic| Err(format!("panic: {}", words(panic.as_ref())))) {
-        Ok(moves) => Ok(Run { trace, moves }),
+        Ok(tally) => Ok(Run { trace, tally }),
         Err(what) => Err(Box::new(Failure { what, trace })),
     }
 }
@@ -68,7 +77,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }
 
-fn run_traced(plan: &Plan, trace: &mut Vec<String>, tell: &mut impl FnMut(&str)) -> Result<u64, String> {
+fn run_traced(plan: &Plan, trace: &mut Vec<String>, tell: &mut impl FnMut(&str)) -> Result<Tally, String> {
     let mut world = World::new(&plan.config)?;
     for (number, step) in plan.steps.iter().enumerate() {
         trace.push(format!("{number} {step:?}"));
@@ -85,5 +94,5 @@ fn run_traced(plan: &Plan, trace: &mut Vec<String>, tell: &mut impl FnMut(&str))
     }
     let said = world.end()?;
     trace.push(format!("end: {said} [{}]", world.calls()));
-    Ok(world.moves())
+    Ok(world.tally())
 }

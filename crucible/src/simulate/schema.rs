@@ -10,7 +10,7 @@
 
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
-use strata_core::ids::ColumnId;
+use strata_core::ids::{ColumnId, TableId};
 use strata_core::row::{ColumnType, Datum, KeyOrder};
 
 use crate::random::Random;
@@ -45,8 +45,8 @@ pub(super) fn added_column(def: &TableDef, random: &mut Random) -> NewColumn {
     NewColumn { missing, ..column(&name, column_type, true) }
 }
 
-/// An index of one of the kinds.
-pub(super) fn index(table: &str, kind: u64) -> NewIndex {
+/// An index of one of the kinds. Its name stays when the table takes another.
+pub(super) fn index(table: TableId, kind: u64) -> NewIndex {
     let ascending = |column: u32| IndexColumn { column: ColumnId::new(column), order: KeyOrder::default() };
     let descending = |column: u32| IndexColumn {
         column: ColumnId::new(column),
@@ -61,7 +61,7 @@ pub(super) fn index(table: &str, kind: u64) -> NewIndex {
         _ => (false, true, vec![descending(0)]),
     };
     NewIndex {
-        name: format!("{table}_i{}", kind % INDEX_KINDS),
+        name: format!("i{table}_{}", kind % INDEX_KINDS),
         primary,
         unique,
         constraint: primary,
@@ -82,6 +82,12 @@ pub(super) fn row(def: &TableDef, tag: i64, key: Datum, random: &mut Random) -> 
         .collect()
 }
 
+/// A row with NULL wherever it can be.
+pub(super) fn plain_row(def: &TableDef, tag: i64, key: Datum) -> Vec<Datum> {
+    let rest = def.schema.columns.len() - 2;
+    [Datum::Int64(tag), key].into_iter().chain(std::iter::repeat_n(Datum::Null, rest)).collect()
+}
+
 /// A key out of `keys`; now and then NULL, where that is allowed.
 pub(super) fn key(def: &TableDef, keys: u64, random: &mut Random) -> Datum {
     if def.schema.columns[KEY].nullable && random.chance(1, 12) {
@@ -100,7 +106,12 @@ fn value(column_type: &ColumnType, random: &mut Random) -> Datum {
         ColumnType::Bool => Datum::Bool(random.chance(1, 2)),
         ColumnType::Float64 => Datum::Float64(random.within(0..9) as f64 / 4.0),
         ColumnType::Text => {
-            let length = if random.chance(1, 40) { random.within(200..6_000) } else { random.within(0..24) };
+            let length = match random.within(0..400) {
+                // Longer than a page.
+                0 => random.within(33_000..70_000),
+                1..10 => random.within(200..6_000),
+                _ => random.within(0..24),
+            };
             let letter = char::from(b'a' + random.within(0..6) as u8);
             Datum::Text(String::from(letter).repeat(length as usize) + &random.within(0..5).to_string())
         }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use strata_core::catalog::IndexDef;
 use strata_core::heap::SegmentView;
-use strata_core::heap::column::Selection;
+use strata_core::heap::column::{Bounds, Selection};
 use strata_core::ids::{ColumnId, RowId};
 use strata_core::row::{ColumnReader, Datum, compare};
 use strata_core::table::{ReadView, TableView, encode_index_key};
@@ -79,7 +79,11 @@ pub(super) fn rows(view: &TableView) -> Result<Vec<(RowId, Vec<Datum>)>, Stop> {
 }
 
 /// The values of slots of a segment, through arrays. Dropped columns are NULL.
-fn columns(view: &TableView, segment: &SegmentView, slots: Vec<u32>) -> Result<Vec<Vec<Datum>>, Stop> {
+pub(super) fn columns(
+    view: &TableView,
+    segment: &SegmentView,
+    slots: Vec<u32>,
+) -> Result<Vec<Vec<Datum>>, Stop> {
     let schema = &view.def().schema;
     let live: Vec<ColumnId> = schema.live().map(|column| column.id).collect();
     let count = slots.len();
@@ -197,6 +201,15 @@ pub(super) fn first(
     Ok(())
 }
 
+/// Rows that share a zone map.
+const ZONE_ROWS: usize = 1_024;
+
+fn is_beyond(value: &Datum, bounds: &Bounds) -> bool {
+    let low = !bounds.min.is_null() && compare(value, &bounds.min).is_lt();
+    let high = !bounds.max.is_null() && compare(value, &bounds.max).is_gt();
+    !value.is_null() && (low || high)
+}
+
 /// Fails where the statistics of a frozen segment say something else than its values.
 pub(super) fn statistics(view: &TableView) -> Result<(), Stop> {
     let def = view.def();
@@ -214,14 +227,15 @@ pub(super) fn statistics(view: &TableView) -> Result<(), Stop> {
             let Some(meta) = block.column(column.id) else { continue };
             let arrays = segment.read(&def.schema, &[column.id], &Selection::Slots(slots.clone()))?;
             let reader = ColumnReader::new(arrays[0].as_ref(), &column.column_type)?;
+            let zones = block.zones(column.id)?;
             let mut nulls = 0;
             for at in 0..slots.len() {
                 let value = reader.value(at)?.to_datum();
                 nulls += u32::from(value.is_null());
-                let low = !meta.bounds.min.is_null() && compare(&value, &meta.bounds.min).is_lt();
-                let high = !meta.bounds.max.is_null() && compare(&value, &meta.bounds.max).is_gt();
-                if !value.is_null() && (low || high) {
-                    return Err(place(format!("{} holds {value:?}, beyond {:?}", column.name, meta.bounds)));
+                let zone = zones.as_ref().and_then(|zones| zones.as_slice().get(at / ZONE_ROWS));
+                let bounds = [Some(&meta.bounds), zone.map(|zone| &zone.bounds)];
+                if let Some(bounds) = bounds.into_iter().flatten().find(|bounds| is_beyond(&value, bounds)) {
+                    return Err(place(format!("{} holds {value:?}, beyond {bounds:?}", column.name)));
                 }
             }
             if nulls != meta.null_count {

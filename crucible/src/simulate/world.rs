@@ -1,7 +1,6 @@
 //! The database on its disk, the clients at it, and what befalls them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,15 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use strata_core::maintenance::Step as Maintained;
 use strata_core::vfs::{Fault, FaultEffect, MemVfs, SeededRandom, Vfs};
 use strata_core::{Database, Error};
 
 use super::action::{Action, Effect, Step};
 use super::client::{Disk, Outcome, Session, Shared};
+use super::excuse::{Circumstances, excuse};
+use super::forms::Forms;
 use super::model::{Model, Progress, State};
 use super::plan::Config;
-use super::stop::{Stop, needs_fault};
-use super::verify;
+use super::stop::Stop;
+use super::tally::{Did, SharedTally, Tally};
+use super::{probe, verify};
 
 pub(super) const DIR: &str = "/db";
 
@@ -26,7 +29,17 @@ type Doing = Pin<Box<dyn Future<Output = (Session, Outcome)>>>;
 /// A client: between two actions, or in one.
 enum Client {
     Free(Box<Session>),
-    Busy { doing: Doing, woken: Arc<Woken> },
+    Busy(Pending),
+}
+
+/// An action that has to wait.
+struct Pending {
+    doing: Doing,
+    woken: Arc<Woken>,
+    /// How many calls the disk had failed when it began.
+    failed_before: u64,
+    /// Whether another client has had to wait meanwhile.
+    others_waited: bool,
 }
 
 /// Whether what a client waits for has come.
@@ -47,8 +60,7 @@ pub(super) struct World {
     tags: Rc<RefCell<i64>>,
     clients: Vec<Client>,
     database: Option<Database>,
-    maintenance: BTreeMap<String, u64>,
-    moves: u64,
+    tally: SharedTally,
 }
 
 impl World {
@@ -73,8 +85,7 @@ impl World {
             config: config.clone(),
             disk: Disk::over(vfs),
             files,
-            maintenance: BTreeMap::new(),
-            moves: 0,
+            tally: SharedTally::default(),
             model: Rc::new(RefCell::new(model)),
             tags: Rc::default(),
             clients: Vec::new(),
@@ -97,14 +108,9 @@ impl World {
         self.database.as_ref().expect("open between steps")
     }
 
-    /// Steps of maintenance so far, by kind.
-    pub(super) fn maintenance(&self) -> &BTreeMap<String, u64> {
-        &self.maintenance
-    }
-
-    /// Commits so far that moved rows out of nearly empty segments.
-    pub(super) fn moves(&self) -> u64 {
-        self.moves
+    /// What was done so far.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.get()
     }
 
     /// What a commit left.
@@ -123,27 +129,32 @@ impl World {
     /// # Errors
     /// In words, what the database did that it must not.
     pub(super) fn step(&mut self, step: &Step) -> Result<String, String> {
+        let failed = self.disk.faults.fired();
         match step {
             Step::Client { client, action } => self.client(client % self.config.clients, *action),
             Step::Sync => {
                 let synced = self.database().sync();
-                self.excuse(synced.map(|()| "synced".into()))
+                self.told(synced.map(|()| "synced".into()), failed)
             }
             Step::Maintain => {
                 let done = self.maintain(Database::maintain);
-                if let Ok(step) = &done {
-                    *self.maintenance.entry(format!("{step:?}")).or_default() += 1;
-                }
-                self.excuse(done.map(|step| format!("maintenance: {step:?}")))
+                let did = match &done {
+                    Ok(Maintained::Flush) => Some(Did::Flush),
+                    Ok(Maintained::Compaction) => Some(Did::Compaction),
+                    Ok(Maintained::Checkpoint) => Some(Did::Checkpoint),
+                    _ => None,
+                };
+                did.iter().for_each(|did| self.tally.add(*did, 1));
+                self.told(done.map(|step| format!("maintenance: {step:?}")), failed)
             }
             Step::Vacuum => {
                 let done = self.maintain(Database::vacuum);
-                self.excuse(done.map(|()| "vacuumed".into()))
+                self.told(done.map(|()| "vacuumed".into()), failed)
             }
             Step::Checkpoint => {
                 let done = self.database().checkpoint();
-                *self.maintenance.entry("Checkpoint".into()).or_default() += u64::from(done.is_ok());
-                self.excuse(done.map(|()| "checkpointed".into()))
+                self.tally.add(Did::Checkpoint, u64::from(done.is_ok()));
+                self.told(done.map(|()| "checkpointed".into()), failed)
             }
             Step::Fault { at, effect, for_ever } => {
                 let effect = match effect {
@@ -162,6 +173,7 @@ impl World {
             }
             Step::Reopen => self.reopen(),
             Step::Crash { seed, open_fault } => self.crash(*seed, *open_fault),
+            Step::GiveUp { client } => Ok(self.give_up(client % self.config.clients)),
             Step::Check => self.check().map(|()| "checked".into()),
         }
     }
@@ -169,24 +181,34 @@ impl World {
     /// Does maintenance. The model has each of its commits, which change nothing.
     fn maintain<T>(&mut self, maintain: impl FnOnce(&Database) -> T) -> T {
         let before = self.database().stats().moves;
+        let forms = Forms::of(self.database());
         let done = maintain(self.database());
+        if let (Ok(before), Ok(after)) = (forms, Forms::of(self.database())) {
+            before.count_changes(&after, &self.tally);
+        }
         let moves = self.database().stats().moves - before;
         for _ in 0..moves {
             self.model.borrow_mut().commit(&[]).expect("a state may follow itself");
         }
-        self.moves += moves;
+        self.tally.add(Did::Move, moves);
         done
     }
 
-    /// An error is right only where the disk has failed since the database was opened; or where memory is short.
-    fn excuse(&self, done: Result<String, Error>) -> Result<String, String> {
-        match done {
-            Ok(said) => Ok(said),
-            Err(error) if needs_fault(&error) && !self.disk.has_failed() => {
-                Err(format!("the disk works, and it said: {error}"))
-            }
-            Err(error) => Ok(format!("failed: {error}")),
-        }
+    /// What came of a call of the world's own, which waits for nobody.
+    fn told(&self, done: Result<String, Error>, failed_before: u64) -> Result<String, String> {
+        done.or_else(|error| self.excuse(error, failed_before, false))
+    }
+
+    /// Fails where nothing excuses an error. `failed_before`: how many calls the disk had failed before the one that met it.
+    fn excuse(&self, error: Error, failed_before: u64, others_waited: bool) -> Result<String, String> {
+        let circumstances = Circumstances {
+            disk_failed: self.disk.has_failed(),
+            disk_failed_meanwhile: self.disk.faults.fired() > failed_before,
+            others_waited,
+            little_memory: self.config.has_little_memory(),
+        };
+        excuse(&error, circumstances)?;
+        Ok(format!("failed: {error}"))
     }
 
     /// The first client from this one on that does not wait; this one where all do.
@@ -194,7 +216,7 @@ impl World {
         let from_here = (0..self.config.clients).map(|place| (client + place) % self.config.clients);
         let can_go_on = |client: &usize| match &self.clients[*client] {
             Client::Free(_) => true,
-            Client::Busy { woken, .. } => woken.0.load(Ordering::SeqCst),
+            Client::Busy(pending) => pending.woken.0.load(Ordering::SeqCst),
         };
         from_here.clone().find(can_go_on).unwrap_or(client)
     }
@@ -211,37 +233,62 @@ impl World {
             model: self.model.clone(),
             tags: self.tags.clone(),
             disk: self.disk.clone(),
+            tally: self.tally.clone(),
             keys: self.config.keys,
+            usual_level: self.config.usual_level,
             bulk_rows: self.config.options.sizes.bulk_rows as u64,
         };
         let before = std::mem::replace(&mut self.clients[client], Client::Free(Box::default()));
-        let (doing, woken) = match before {
-            Client::Free(session) => {
-                let doing: Doing = Box::pin(session.act(shared, action));
-                (doing, Arc::new(Woken(AtomicBool::new(true))))
-            }
-            Client::Busy { doing, woken } => (doing, woken),
+        let pending = match before {
+            Client::Free(session) => Pending {
+                doing: Box::pin(session.act(shared, action)),
+                woken: Arc::new(Woken(AtomicBool::new(true))),
+                failed_before: self.disk.faults.fired(),
+                others_waited: false,
+            },
+            Client::Busy(pending) => pending,
         };
-        self.poll(client, doing, woken)
+        self.poll(client, pending)
+    }
+
+    fn give_up(&mut self, client: usize) -> String {
+        match std::mem::replace(&mut self.clients[client], Client::Free(Box::default())) {
+            Client::Busy(_) => {
+                self.tally.add(Did::GiveUp, 1);
+                format!("{client} gave up")
+            }
+            free @ Client::Free(_) => {
+                self.clients[client] = free;
+                format!("{client} does not wait")
+            }
+        }
     }
 
     /// Lets a client go on until it waits, if it has been woken.
-    fn poll(&mut self, client: usize, mut doing: Doing, woken: Arc<Woken>) -> Result<String, String> {
-        if !woken.0.swap(false, Ordering::SeqCst) {
-            self.clients[client] = Client::Busy { doing, woken };
+    fn poll(&mut self, client: usize, mut pending: Pending) -> Result<String, String> {
+        if !pending.woken.0.swap(false, Ordering::SeqCst) {
+            self.clients[client] = Client::Busy(pending);
             return Ok("waits".into());
         }
-        let waker = Waker::from(woken.clone());
-        match doing.as_mut().poll(&mut Context::from_waker(&waker)) {
+        for other in &mut self.clients {
+            if let Client::Busy(other) = other {
+                (pending.others_waited, other.others_waited) = (true, true);
+            }
+        }
+        let waker = Waker::from(pending.woken.clone());
+        match pending.doing.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => {
-                self.clients[client] = Client::Busy { doing, woken };
+                self.clients[client] = Client::Busy(pending);
                 Ok("has to wait".into())
             }
             Poll::Ready((session, outcome)) => {
                 self.clients[client] = Client::Free(Box::new(session));
                 match outcome {
                     Ok(said) => Ok(said),
-                    Err(Stop::Engine(error)) => self.excuse(Err(error)),
+                    Err(Stop::Engine(error)) => {
+                        self.excuse(error, pending.failed_before, pending.others_waited)
+                    }
+                    Err(Stop::Refused(error) | Stop::Ended(error)) => Ok(format!("failed: {error}")),
                     Err(Stop::Wrong(what)) => Err(what),
                 }
             }
@@ -260,6 +307,10 @@ impl World {
     /// All go; what was under way is given up.
     fn leave(&mut self) {
         self.clients.clear();
+        if let Some(database) = &self.database {
+            let cache = database.stats().cache;
+            self.tally.add(Did::Eviction, cache.evictions + cache.write_backs);
+        }
         self.database = None;
     }
 
@@ -277,8 +328,8 @@ impl World {
         self.on(left);
         if let Some(at) = open_fault {
             self.disk.faults.arm(Fault::nth(at, FaultEffect::InputOutput));
-            if self.open().is_err() && !self.disk.has_failed() {
-                return Err("opening failed, and the disk had not".into());
+            if let Err(error) = self.open() {
+                self.excuse(error, 0, false).map_err(|what| format!("opening: {what}"))?;
             }
             let left = self.files.crash_clone(&random);
             self.leave();
@@ -302,11 +353,8 @@ impl World {
             model.reopen(last).map_err(|what| format!("{how}: {what}"))?;
             model.see(last)?
         };
-        match verify::all(&view, &expected) {
-            Ok(()) => {}
-            Err(Stop::Wrong(what)) => return Err(format!("{how}, at commit {last}: {what}")),
-            Err(Stop::Engine(error)) => return Err(format!("{how}, at commit {last}: {error}")),
-        }
+        verify::all(&view, &expected)
+            .map_err(|stop| format!("{how}, at commit {last}: {}", stop.into_words()))?;
         self.check().map_err(|what| format!("{how}, at commit {last}: {what}"))?;
         Ok(format!("{how}, at commit {last}"))
     }
@@ -321,8 +369,8 @@ impl World {
                 let free = Client::Free(Box::default());
                 match std::mem::replace(&mut self.clients[client], free) {
                     Client::Free(_) => {}
-                    Client::Busy { doing, woken } => {
-                        self.poll(client, doing, woken)?;
+                    Client::Busy(pending) => {
+                        self.poll(client, pending)?;
                     }
                 }
                 if writable {
@@ -330,10 +378,33 @@ impl World {
                 }
             }
         }
-        let stuck = self.clients.iter().position(|client| matches!(client, Client::Busy { .. }));
+        let stuck = self.clients.iter().position(|client| matches!(client, Client::Busy(_)));
         if let Some(client) = stuck.filter(|_| writable) {
             return Err(format!("client {client} waits for ever"));
         }
+        self.clients.clear();
+        if writable {
+            self.one_more_commit()?;
+        }
         self.reopen()
+    }
+
+    /// Whoever is alone can commit, once maintenance has given back what it can.
+    fn one_more_commit(&mut self) -> Result<(), String> {
+        match self.maintain(Database::vacuum) {
+            Err(Error::Poisoned { .. }) if self.disk.has_failed() => return Ok(()),
+            done => done.map_err(|error| format!("nobody is there, and vacuum says: {error}"))?,
+        }
+        let tag = {
+            let mut tags = self.tags.borrow_mut();
+            *tags += 1;
+            *tags
+        };
+        if let Some(write) = probe::one_more_row(self.database(), tag)? {
+            let mut model = self.model.borrow_mut();
+            let timestamp = model.commit(&[write])?;
+            model.acknowledge(timestamp);
+        }
+        Ok(())
     }
 }

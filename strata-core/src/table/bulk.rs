@@ -54,6 +54,8 @@ pub struct BulkSizes {
     pub segment_bytes: u64,
     /// Segments of so many bytes are encoded by threads beside whoever brings the next rows.
     pub beside_bytes: usize,
+    /// How many threads that takes; with none, the segment is encoded when it is collected.
+    pub encode_threads: usize,
     /// Own rows of a transaction in a table that are kept in memory.
     pub own_rows: usize,
 }
@@ -129,6 +131,7 @@ impl Transaction {
         let sorters = table.indexes.iter();
         let sorters = sorters.map(|index| KeySorter::new(cache.clone(), table.clone(), index.clone()));
         let sorters = sorters.collect::<Result<_>>()?;
+        let sizes = self.shared().bulk;
         Ok(BulkWriter {
             shared: self.shared().clone(),
             transaction: self.id(),
@@ -139,7 +142,7 @@ impl Transaction {
             pending_rows: 0,
             pending_bytes,
             sorters,
-            encoder: SegmentEncoder::new(self.shared().bulk.beside_bytes),
+            encoder: SegmentEncoder::new(sizes.beside_bytes, sizes.encode_threads),
             blocks: Vec::new(),
             tables: Vec::new(),
             has_failed: false,

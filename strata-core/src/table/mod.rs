@@ -42,7 +42,7 @@ pub use read_set::{ReadPredicate, RowFilter};
 pub use relocate::{Relocated, relocate};
 pub use row::TableRow;
 pub use savepoint::Savepoint;
-pub use segment_encoder::BESIDE_FROM_BYTES;
+pub use segment_encoder::{BESIDE_FROM_BYTES, usual_threads as usual_encode_threads};
 pub use shared::Shared;
 pub(crate) use transaction::key_of;
 pub use transaction::{Isolation, Locked, Transaction};

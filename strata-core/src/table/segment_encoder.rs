@@ -3,6 +3,9 @@
 //! One segment is under way at a time, on threads of its own: its rows, in one piece, and its block stay charged until it is
 //! collected. Small segments, which are those of a small memory, are encoded at once by the caller, for what the allocator
 //! keeps for each thread counts there. Nothing here does I/O.
+//!
+//! A simulation has no threads. There a segment that would have some is under way all the same, and is encoded by whoever
+//! collects it: what a load does, and in which order, is then the same on any machine.
 
 use std::thread::JoinHandle;
 
@@ -18,6 +21,11 @@ use crate::row::ColumnType;
 const MAX_THREADS: usize = 4;
 /// Segments of fewer bytes of Arrow data are encoded by the caller (see [`BulkSizes`](super::BulkSizes)).
 pub const BESIDE_FROM_BYTES: usize = 4 << 20;
+
+/// How many threads encode a segment where nobody says: as many as there are cores, up to [`MAX_THREADS`].
+pub fn usual_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
 
 /// The rows of a segment, not encoded yet.
 pub(super) struct Segment {
@@ -42,12 +50,21 @@ pub(super) struct EncodedSegment {
 pub(super) struct SegmentEncoder {
     /// Bytes of Arrow data from which on a segment has threads of its own.
     beside_from: usize,
-    under_way: Option<JoinHandle<Result<EncodedSegment>>>,
+    /// How many, the one that has the others work among them. Where it is one, the caller's serves as well.
+    threads: usize,
+    under_way: Option<UnderWay>,
+}
+
+enum UnderWay {
+    Thread(JoinHandle<Result<EncodedSegment>>),
+    /// There are no threads.
+    Waiting(Box<Segment>),
 }
 
 impl SegmentEncoder {
-    pub fn new(beside_from: usize) -> Self {
-        Self { beside_from, under_way: None }
+    /// See [`Sizes::encode_threads`](crate::Sizes::encode_threads).
+    pub fn new(beside_from: usize, threads: usize) -> Self {
+        Self { beside_from, threads, under_way: None }
     }
 
     /// Encodes a segment: at once, or on threads of its own, to be [collected](Self::collect). None may be under way.
@@ -56,13 +73,18 @@ impl SegmentEncoder {
     /// `Invalid` where the arrays do not fit together; `TooLarge`; `Io` where the system gives no thread.
     pub fn start(&mut self, segment: Segment) -> Result<Option<EncodedSegment>> {
         debug_assert!(self.under_way.is_none(), "one segment at a time");
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if cores == 1 || segment.bytes < self.beside_from {
+        let threads = self.threads;
+        if threads == 1 || segment.bytes < self.beside_from {
             return segment.encode(1).map(Some);
         }
-        let encode = move || segment.encode(cores.min(MAX_THREADS));
-        let thread = std::thread::Builder::new().name("strata-encode".into()).spawn(encode);
-        self.under_way = Some(thread.map_err(|error| Error::io("start a thread for", "a bulk load", error))?);
+        if threads == 0 {
+            self.under_way = Some(UnderWay::Waiting(Box::new(segment)));
+            return Ok(None);
+        }
+        let thread =
+            std::thread::Builder::new().name("strata-encode".into()).spawn(move || segment.encode(threads));
+        let thread = thread.map_err(|error| Error::io("start a thread for", "a bulk load", error))?;
+        self.under_way = Some(UnderWay::Thread(thread));
         Ok(None)
     }
 
@@ -76,15 +98,20 @@ impl SegmentEncoder {
     /// # Errors
     /// Those of [`start`](Self::start).
     pub fn collect(&mut self) -> Result<Option<EncodedSegment>> {
-        let Some(thread) = self.under_way.take() else { return Ok(None) };
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(Some)
+        match self.under_way.take() {
+            None => Ok(None),
+            Some(UnderWay::Waiting(segment)) => segment.encode(1).map(Some),
+            Some(UnderWay::Thread(thread)) => {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(Some)
+            }
+        }
     }
 }
 
 impl Drop for SegmentEncoder {
     fn drop(&mut self) {
         // Its memory is given back before the load is gone; what came of it is nobody's concern any more.
-        if let Some(thread) = self.under_way.take() {
+        if let Some(UnderWay::Thread(thread)) = self.under_way.take() {
             let _ = thread.join();
         }
     }
