@@ -82,6 +82,7 @@ impl Database {
             blocks.extend(segment.image.blocks().map(|block| (block, kind)));
             blocks.extend(segment.marks.map(|block| (block, BlockKind::Marks)));
         }
+        blocks.extend(self.pending_blocks());
         for (block, kind) in blocks {
             report.blocks += 1;
             if let Err(error) = self.block_store().read_all(block, kind) {

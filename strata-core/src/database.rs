@@ -1,15 +1,16 @@
 //! Opening, closing, and the handles of a database.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::{BlockStore, FileBlockStore};
+use crate::block::{BlockKind, BlockStore, FileBlockStore};
 use crate::cache::{CacheOptions, PageCache};
 use crate::catalog::system::SystemTable;
 use crate::catalog::{Catalog, CatalogStore, read_catalog};
 use crate::error::{Error, Result};
 use crate::heap::{Heap, HeapEnv};
-use crate::ids::{HeapId, LoadId, Lsn, Timestamp};
+use crate::ids::{BlockId, HeapId, LoadId, Lsn, Timestamp};
 use crate::journal::{Journal, JournalOptions};
 use crate::lsm::IndexTree;
 use crate::maintenance::{Maintainer, MaintenanceMode, MaintenanceOptions, MaintenanceThread, Step};
@@ -254,6 +255,22 @@ impl Database {
 
     pub(crate) fn manifest_state(&self) -> Arc<ManifestState> {
         self.inner.shared.store.manifest.state()
+    }
+
+    /// The blocks that the journal names and the manifest does not yet: those of bulk loads, and of their keys.
+    pub(crate) fn pending_blocks(&self) -> Vec<(BlockId, BlockKind)> {
+        let store = &self.inner.shared.store;
+        let (loads, version) =
+            store.with_section(|section| (section.pending_loads.clone(), store.tree.version()));
+        let state = store.manifest.state();
+        let known: HashSet<BlockId> = state.sstables.iter().map(|table| table.block).collect();
+        let tables =
+            version.metas().into_iter().map(|table| table.block).filter(|block| !known.contains(block));
+        let columns = loads.iter().flat_map(|load| &load.blocks).map(|(_, block, _)| *block);
+        tables
+            .map(|block| (block, BlockKind::SsTable))
+            .chain(columns.map(|block| (block, BlockKind::ColumnBlock)))
+            .collect()
     }
 
     pub(crate) fn block_store(&self) -> &Arc<dyn BlockStore> {

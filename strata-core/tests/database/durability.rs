@@ -8,7 +8,7 @@ use strata_core::maintenance::Step;
 use strata_core::row::ColumnType;
 use strata_core::table::{Isolation, Transaction};
 use strata_core::txn::block_on;
-use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, SeededRandom, Vfs};
+use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, OpenMode, SeededRandom, Vfs};
 use strata_core::{Database, Error, Options, Result, Sizes};
 
 #[test]
@@ -83,6 +83,27 @@ fn a_bulk_load_is_adopted_whole_and_indexed() {
     let db = open(&vfs);
     assert_eq!(scan(&db, table).len(), 150_002);
     assert_clean(&db);
+}
+
+/// Found by the damage tests: the check read the blocks that the manifest names.
+#[test]
+fn the_check_reads_the_blocks_that_only_the_journal_names() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(&vfs);
+    let table = create_accounts(&db, "accounts");
+    db.checkpoint().expect("checkpoints");
+    let file = vfs.open(&Path::new(DIR).join("blocks.strata"), OpenMode::ReadWrite).expect("is there");
+    let first = file.len().expect("is known");
+    load(&db, table, 0..20_000).expect("loads");
+    assert_clean(&db);
+    // The headers of the load's blocks, which are open already.
+    for page in (first..file.len().expect("is known")).step_by(4_096) {
+        let mut byte = [0];
+        file.read_exact_at(page + 40, &mut byte).expect("reads");
+        file.write_at(page + 40, &[!byte[0]]).expect("writes");
+    }
+    let problems = db.check().problems;
+    assert!(problems.len() >= 2, "a block of rows and one of keys: {problems:#?}");
 }
 
 #[test]

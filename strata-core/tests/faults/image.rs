@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use strata_core::Database;
 use strata_core::maintenance::Step;
-use strata_core::vfs::{MemVfs, OpenMode, Vfs};
+use strata_core::vfs::{MemVfs, OpenMode, Vfs, make_dir};
 
 use crate::rig::{DIR, begin, change, commit, create, def, insert, load, open, write};
 
@@ -80,7 +80,7 @@ pub fn system_of(files: &Files) -> Arc<MemVfs> {
     let vfs = Arc::new(MemVfs::new());
     for (path, bytes) in files {
         let parent = path.parent().expect("is in a folder");
-        vfs.create_dir_all(parent).expect("made");
+        make_dir(&*vfs, parent).expect("made");
         let file = vfs.open(path, OpenMode::CreateNew).expect("made");
         file.write_at(0, bytes).expect("written");
         file.sync().expect("synced");

@@ -77,7 +77,8 @@ fn what_was_committed_meanwhile_is_read_at_the_commit() {
     let txn = begin_and_read(&rig.db).expect("reads");
     let before = rig.faults.count(IoKind::Read);
     commit(&rig.db, txn).expect("commits");
-    assert!(rig.faults.count(IoKind::Read) > before + 4);
+    let reads = rig.faults.count(IoKind::Read) - before;
+    assert!(reads > 2, "{reads}");
 }
 
 #[test]
