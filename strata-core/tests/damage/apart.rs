@@ -66,7 +66,8 @@ fn a_damaged_page_costs_its_own_column_only() {
 fn refused(kept: &Kept, at: usize, what: String) -> Option<Vec<(Question, String)>> {
     let mut files = kept.files.clone();
     files.get_mut(Path::new(BLOCKS)).expect("is there")[at] ^= 0x55;
-    let ranges = vec![at..at + 1];
+    let byte = at..at + 1;
+    let ranges = vec![byte];
     let damage =
         Damage { what, file: Path::new(BLOCKS), ranges, torn: None, is_checked: kept.is_checked(at) };
     let verdict = judge(&files, kept, &damage);

@@ -43,7 +43,8 @@ fn replaced(kept: &Kept, path: &Path, bytes: Option<Vec<u8>>, what: String) -> u
         Some(bytes) => files.insert(path.to_owned(), bytes),
         None => files.remove(path),
     };
-    let ranges = vec![before.min(after)..before.max(after)];
+    let rest = before.min(after)..before.max(after);
+    let ranges = vec![rest];
     let damage = Damage { what, file: path, ranges, torn: None, is_checked: true };
     usize::from(judge(&files, kept, &damage).is_noticed)
 }

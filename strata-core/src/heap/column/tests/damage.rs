@@ -134,8 +134,7 @@ fn an_unknown_encoding_is_of_a_newer_version_unless_it_is_none() {
     // The first column follows the presence bitmap of five words: id, type, encoding.
     for number in [9, 77, 255] {
         let error = open(&forge(&payload, 40 + 8, number)).expect_err("unknown");
-        let is_newer =
-            matches!(error, Error::UnsupportedFormat { found, supported: 8, .. } if found == number.into());
+        let is_newer = matches!(error, Error::UnsupportedFormat { found, supported: 8, .. } if found == u32::from(number));
         assert!(is_newer && error.to_string().contains("the encoding of column 0 of block"), "{error}");
     }
     let error = open(&forge(&payload, 40 + 8, 0)).expect_err("none");
