@@ -36,6 +36,12 @@ enum Work {
     Vacuum,
 }
 
+impl Work {
+    fn is_maintenance(self) -> bool {
+        matches!(self, Self::Maintain | Self::Checkpoint | Self::Vacuum)
+    }
+}
+
 const WORK: [Work; 14] = [
     Work::Insert,
     Work::Update,
@@ -111,16 +117,19 @@ impl FullDisk {
         let mut model = Model { versions: Vec::new(), indexed: false };
         self.work(&rows, Work::Insert, &mut model).map_err(words)?;
         disk.leave(left);
-        let mut failed = 0;
+        let (mut failed, mut overcome) = (0, 0);
         for work in WORK {
+            let refused = disk.refused();
             match self.work(&rows, work, &mut model) {
+                // It gave something back and tried again, or left the journal as long as it was.
+                Ok(()) if work.is_maintenance() => overcome += disk.refused() - refused,
                 Ok(()) => {}
                 Err(Error::DiskFull { .. }) => failed += 1,
                 Err(other) => return Err(format!("{work:?} fails otherwise: {other}")),
             }
             expect(&rows, &model).map_err(|wrong| format!("after {work:?}: {wrong}"))?;
         }
-        ensure((failed > 0) == (disk.refused() > 0), || "a full disk went unnoticed".into())?;
+        ensure((failed > 0) == (disk.refused() > overcome), || "a full disk went unnoticed".into())?;
         disk.grow();
         for work in WORK {
             self.work(&rows, work, &mut model)
