@@ -3,10 +3,6 @@
 
 use crucible::limits::memory::Memory;
 
-/// The server's: what it keeps of freed memory counts too.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[test]
 fn with_data_larger_than_memory_the_process_takes_no_more_than_half_as_much_again() {
     let folder = tempfile::tempdir().expect("a folder");
