@@ -12,13 +12,15 @@
 //! | Bulk against a quiet writer | each looks again at its commit (`table/unique`) | `bulk_against_a_quiet_writer` and others in `loads/` |
 //! | The lost successor | locks move to the successor | [`waiting::the_lost_successor_without_a_key`] and three more there; `transactions.rs` |
 //! | Resurrection by rewrite | marks belong to the segment, not to its image | [`reclaim::resurrection_by_rewrite`]; `heap/tests/traps.rs` |
-//! | DDL against DML | an index build's lock on its table | [`waiting::ddl_against_dml`]; `transactions.rs` |
+//! | DDL against DML | an index build's lock on its table; NOT NULL looks at the rows there are | [`waiting::ddl_against_dml`]; `transactions.rs`; in SQL `crucible/spec/transactions/ddl.slt` and `sql/lock/tests.rs` |
 //! | Registering a snapshot | rule 1: one step with loading `published` | [`reclaim::registering_a_snapshot`] |
 //! | Journaled, then refused | prepare comes before append | [`commit::journaled_then_refused`] and two more there |
+//! | Both doctors off call | reads are looked at again at the commit | `serializable.rs` |
 //! | Runtime deadlock | waits are futures | [`waiting::runtime_deadlock`] |
 //! | The queue | cursors leap over what was found to be garbage | [`reclaim::the_queue`] |
 //! | The counter | a crowded key's garbage leaves the memtable | [`reclaim::the_counter`] |
 //! | One long reader | garbage is what no live snapshot sees between birth and end | [`reclaim::one_long_reader`]; `heap/tests/traps.rs` |
+//! | The queue and the counter: survivors | their last rows are moved together | `moves.rs` |
 
 mod commit;
 mod crash;

@@ -66,3 +66,14 @@ async fn what_is_locked_stays_so_until_the_end() {
     let locked = "SELECT * FROM t WHERE id = 2 FOR UPDATE";
     assert!(after(locked, "COMMIT", query, "BEGIN").await.is_ok());
 }
+
+/// TRAPS, "DDL against DML".
+#[tokio::test]
+async fn altering_a_table_waits_for_its_writers() {
+    let (insert, alter) = ("INSERT INTO t VALUES (4, NULL)", "ALTER TABLE t ALTER n SET NOT NULL");
+    for block in ["BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ"] {
+        let refusal = after(insert, "COMMIT", alter, block).await.unwrap_err();
+        assert_eq!(refusal.sqlstate, "23502", "{refusal:?}");
+        after(insert, "ROLLBACK", alter, block).await.unwrap();
+    }
+}
