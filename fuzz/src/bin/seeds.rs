@@ -235,17 +235,7 @@ fn column_blocks() {
             }
         }
     }
-    let all = [
-        Encoding::Constant,
-        Encoding::Plain,
-        Encoding::BitPacked,
-        Encoding::Dictionary,
-        Encoding::Fsst,
-        Encoding::Alp,
-        Encoding::RunEnd,
-        Encoding::RunEndDictionary,
-    ];
-    assert_eq!(encodings, all.map(|encoding| encoding as u8).into(), "seeds of every encoding");
+    assert_eq!(encodings, Encoding::ALL.map(|encoding| encoding as u8).into(), "seeds of every encoding");
 }
 
 /// Marks of a block that take a bitmap, and ways to choose many marks.

@@ -25,25 +25,24 @@ pub enum Encoding {
     RunEndDictionary = 8,
 }
 
-/// All encodings.
-const ENCODINGS: [Encoding; 8] = [
-    Encoding::Constant,
-    Encoding::Plain,
-    Encoding::BitPacked,
-    Encoding::Dictionary,
-    Encoding::Fsst,
-    Encoding::Alp,
-    Encoding::RunEnd,
-    Encoding::RunEndDictionary,
-];
-
 impl Encoding {
-    /// The newest one: they are numbered as they are added.
-    pub(super) const NEWEST: Self = Self::RunEndDictionary;
+    /// All encodings, as they were added and numbered.
+    pub const ALL: [Self; 8] = [
+        Self::Constant,
+        Self::Plain,
+        Self::BitPacked,
+        Self::Dictionary,
+        Self::Fsst,
+        Self::Alp,
+        Self::RunEnd,
+        Self::RunEndDictionary,
+    ];
+    /// The newest one.
+    pub(super) const NEWEST: Self = Self::ALL[Self::ALL.len() - 1];
 
     /// The encoding of this number, if it is known.
     pub(super) fn from_number(number: u8) -> Option<Self> {
-        ENCODINGS.into_iter().find(|encoding| *encoding as u8 == number)
+        Self::ALL.into_iter().find(|encoding| *encoding as u8 == number)
     }
 
     /// Whether a column so encoded has a dictionary, which a constant one may lack if all is NULL.
