@@ -61,9 +61,6 @@ fn cannot_open(path: &Path, error: &Error) -> String {
         Error::CorruptBlock { .. } => {
             format!("{folder} does not open.\nPROBLEM  {}: {error}", path.join("blocks.strata").display())
         }
-        Error::JournalTruncated { .. } => {
-            format!("{folder} does not open.\nPROBLEM  {}: {error}", path.join("journal").display())
-        }
         _ => format!("{folder} does not open.\nPROBLEM  {error}"),
     }
 }
