@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use strata_core::heap::column::Selection;
-use strata_core::ids::{ColumnId, RowId};
-use strata_core::row::{ColumnReader, Datum};
+use strata_core::ids::RowId;
+use strata_core::row::Datum;
 use strata_core::table::{Locked, ReadPredicate, ReadView, Savepoint, TableView, Transaction};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Error, Result};
 
 use super::faults::Fault;
+use super::heap_scan::{GroupFilter, heap_rows};
 use super::history::{Group, Key, Operation, State, Value};
 use super::request::{LOADED_ROWS, Request, Route};
 use super::tables::{Row, Tables, index_key};
@@ -194,13 +194,17 @@ impl<'a> Session<'a> {
                     rows.push((row.group, row));
                 }
             }
-            Route::Heap => {
-                // What SERIALIZABLE must remember is the filter, not the whole table.
-                let lower = Bound::Included(index_key(def, index, first.0)?);
-                let upper = Bound::Included(index_key(def, index, last.0)?);
-                let filter = ReadPredicate::Keys(def.indexes[index].id, lower, upper);
-                let scanned = table.declare(filter);
-                let all = heap_rows(&scanned)?.into_iter().map(|row| read(&row));
+            Route::Heap | Route::Filter => {
+                // What SERIALIZABLE must remember is the condition, not the whole table.
+                let condition = match route {
+                    Route::Filter => GroupFilter::between(def, index, *first, *last),
+                    _ => {
+                        let lower = Bound::Included(index_key(def, index, first.0)?);
+                        let upper = Bound::Included(index_key(def, index, last.0)?);
+                        ReadPredicate::Keys(def.indexes[index].id, lower, upper)
+                    }
+                };
+                let all = heap_rows(&table.declare(condition))?.into_iter().map(|row| read(&row));
                 rows = all.map(|row| row.map(|row| (row.group, row))).collect::<Result<_>>()?;
             }
         }
@@ -377,7 +381,7 @@ pub(super) fn find(table: &TableView, key: Key) -> Result<Option<RowId>> {
 fn find_all(table: &TableView, key: Key, route: Route) -> Result<Vec<RowId>> {
     match route {
         Route::Lookup => Ok(find(table, key)?.into_iter().collect()),
-        Route::Range | Route::Heap => {
+        Route::Range | Route::Heap | Route::Filter => {
             let bytes = index_key(table.def(), 0, key.0)?;
             table.rows_of_key(table.def().indexes[0].id, &bytes)?.collect()
         }
@@ -387,31 +391,4 @@ fn find_all(table: &TableView, key: Key, route: Route) -> Result<Vec<RowId>> {
 /// A row's values.
 pub(super) fn stored(table: &TableView, row: RowId) -> Result<Vec<Datum>> {
     table.row(row)?.to_datums(&table.def().schema)
-}
-
-/// All visible rows, by a scan of the heap. Columns of text are left out.
-fn heap_rows(table: &TableView) -> Result<Vec<Vec<Datum>>> {
-    let schema = &table.def().schema;
-    let numbers: Vec<ColumnId> = schema.live().map(|column| column.id).take(3).collect();
-    let mut rows = Vec::new();
-    let contents = table.contents()?;
-    for segment in contents.segments {
-        let slots = table.visible_slots(&segment, 0..segment.slots().next_multiple_of(64))?;
-        for slots in slots.chunks(8_192) {
-            let arrays = segment.read(schema, &numbers, &Selection::Slots(slots.to_vec()))?;
-            let columns =
-                numbers.iter().zip(&arrays).filter_map(|(id, array)| Some((schema.column(*id)?, array)));
-            let readers =
-                columns.map(|(column, array)| ColumnReader::new(array.as_ref(), &column.column_type));
-            let readers: Vec<ColumnReader<'_>> = readers.collect::<Result<_>>()?;
-            for place in 0..slots.len() {
-                let row = readers.iter().map(|reader| Ok(reader.value(place)?.to_datum()));
-                rows.push(row.collect::<Result<_>>()?);
-            }
-        }
-    }
-    for (row, _) in contents.own_rows {
-        rows.push(stored(table, row)?);
-    }
-    Ok(rows)
 }

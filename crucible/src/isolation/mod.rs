@@ -7,7 +7,7 @@
 //! | `writes`, `orders`, `reads` | who wrote what, in which order, and who saw it |
 //! | `graph`, `components`, `cycles` | dependencies, and the cycles in them |
 //! | `checker` | the above, put together |
-//! | `request`, `tables`, `client` | statements on the real engine |
+//! | `request`, `tables`, `client`, `heap_scan` | statements on the real engine |
 //! | `workload`, `run`, `report` | what is asked, by whom, for how long, and what came of it |
 //! | `faults` | clients that are wrong on purpose |
 
@@ -18,6 +18,7 @@ pub mod components;
 pub mod cycles;
 pub mod faults;
 pub mod graph;
+mod heap_scan;
 pub mod history;
 pub mod orders;
 pub mod reads;

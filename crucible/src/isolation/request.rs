@@ -12,8 +12,10 @@ pub enum Route {
     Lookup,
     /// By one range of the index.
     Range,
-    /// By a scan of the heap.
+    /// By a scan of the heap, declared as the part of the index that it stands for.
     Heap,
+    /// By a scan of the heap, declared as a filter.
+    Filter,
 }
 
 /// A statement to be run.

@@ -180,7 +180,8 @@ fn statement(hot: &HotKeys, random: &mut Random) -> Request {
 fn read(hot: &HotKeys, random: &mut Random) -> Request {
     let route = match random.within(0..40) {
         0 => Route::Heap,
-        1..=14 => Route::Range,
+        1 => Route::Filter,
+        2..=14 => Route::Range,
         _ => Route::Lookup,
     };
     let some = |random: &mut Random, most: u64| random.within(0..most + 1);
@@ -222,6 +223,7 @@ mod tests {
             "RollbackTo(1)",
             "Savepoint(2)",
             "Heap",
+            "Filter",
             "Open(Read",
             "Fetch",
             "commits: false",
