@@ -85,9 +85,14 @@ pub(super) fn load_edits(loads: &[PendingLoad]) -> Vec<Edit> {
             let image = SegmentImage::Column { block: *block, slots: *slots, rows: *slots };
             edits.push(Edit::PutSegment { heap: load.heap, segment: *segment, image });
         }
-        edits.push(Edit::LoadAdopted { load: load.load, record_end: load.end });
+        edits.push(load_adopted(load));
     }
     edits
+}
+
+/// What has replay pass a load over.
+pub(super) fn load_adopted(load: &PendingLoad) -> Edit {
+    Edit::LoadAdopted { load: load.load, record_end: load.end }
 }
 
 fn named_heap(edit: &Edit) -> Option<HeapId> {

@@ -9,7 +9,7 @@
 //!
 //! | what failed | the blocks written | the database |
 //! |---|---|---|
-//! | anything before the edit | freed | goes on; a later step tries again |
+//! | anything before the edit | freed | goes on with what else is due; a later step tries again, of a segment one after the next checkpoint |
 //! | the disk was full | freed | gives back first what nobody sees any more, then goes on |
 //! | a sync of blocks | freed | poisoned |
 //! | the edit's own write or sync | kept, and nothing that is freed later is reused: the edit may be durable | poisoned |
@@ -17,13 +17,16 @@
 //! Rows that are moved out of nearly empty segments are a commit like any other ([`relocate`](crate::table::relocate)).
 //!
 //! Bulk loads become permanent with the first flush or checkpoint after them and before any step that could
-//! free their blocks: a replay that met their record again would adopt foreign bytes (TRAPS: Extents).
+//! free their blocks: a replay that met their record again would adopt foreign bytes (TRAPS: Extents). Those into a
+//! table that has been dropped are passed over by replay from the edit on that drops its heap.
 
 mod checkpoint;
 mod compaction;
+mod failures;
 mod flush;
 mod liveness;
 mod options;
+mod pass;
 mod reclaim;
 mod thread;
 mod unnamed;
@@ -36,6 +39,9 @@ use parking_lot::Mutex;
 
 pub use options::{MaintenanceMode, MaintenanceOptions};
 pub use thread::MaintenanceThread;
+
+use failures::Failures;
+use pass::Pass;
 
 use crate::error::{Error, Result};
 use crate::ids::{HeapId, SegmentId};
@@ -90,25 +96,32 @@ impl Maintainer {
         let _turn = self.turn.lock();
         self.shared.store.check_writable()?;
         self.prune();
-        match self.most_urgent() {
-            Err(Error::DiskFull { .. }) if self.free_once()? => Ok(Step::Reclaim),
-            outcome => outcome,
+        let mut failures = Failures::default();
+        if let Some(step) = self.urgent(&mut failures)? {
+            return Ok(step);
+        }
+        let reclaimed = self.reclaim_once(self.options.freeze_idle_segments, None);
+        match failures.note(self, reclaimed)?.flatten() {
+            Some(step) => Ok(step),
+            None if failures.has_full_disk() && self.free_once()? => Ok(Step::Reclaim),
+            None => failures.outcome().map(|()| Step::Idle),
         }
     }
 
-    fn most_urgent(&self) -> Result<Step> {
-        if self.flush_is_due() {
-            self.flush()?;
-            return Ok(Step::Flush);
+    /// Does the most urgent work that is due of what nobody may wait for: memtables, files of the index and the journal that grow
+    /// with each commit. What fails does not keep the others from being done.
+    fn urgent(&self, failures: &mut Failures) -> Result<Option<Step>> {
+        if self.flush_is_due() && failures.note(self, self.flush())?.is_some() {
+            return Ok(Some(Step::Flush));
         }
-        if self.compact_once()? {
-            return Ok(Step::Compaction);
+        if failures.note(self, self.compact_once())? == Some(true) {
+            return Ok(Some(Step::Compaction));
         }
-        if self.journal_bytes() >= self.options.journal_bytes {
-            self.checkpoint_now()?;
-            return Ok(Step::Checkpoint);
+        let is_due = self.journal_bytes() >= self.options.journal_bytes;
+        if is_due && failures.note(self, self.checkpoint_now())?.is_some() {
+            return Ok(Some(Step::Checkpoint));
         }
-        Ok(self.reclaim_once(self.options.freeze_idle_segments, false)?.unwrap_or(Step::Idle))
+        Ok(None)
     }
 
     /// Makes everything committed so far part of the manifest, so that opening replays nothing of it.
@@ -138,13 +151,20 @@ impl Maintainer {
     }
 
     fn vacuum(&self) -> Result<()> {
+        let mut failures = Failures::default();
         self.flush()?;
-        while self.compact_once()? {}
+        while failures.note(self, self.compact_once())? == Some(true) {}
         self.checkpoint_now()?;
-        while self.reclaim_once(true, true)?.is_some() {}
-        self.compact_all()?;
+        let mut pass = Pass::begin(&self.shared.store.heaps.all());
+        // What failed is skipped from here on, so that this comes to an end.
+        while failures.note(self, self.reclaim_once(true, Some(&mut pass)))? != Some(None) {
+            self.prune();
+            self.urgent(&mut failures)?;
+        }
+        failures.note(self, self.compact_all())?;
         self.checkpoint_now()?;
-        self.shorten_journal()
+        self.shorten_journal()?;
+        failures.outcome()
     }
 
     /// So that VACUUM leaves few rows in row pages, which take more room than column blocks and longer to scan.

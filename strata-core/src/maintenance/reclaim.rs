@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::failures::Failures;
+use super::flush::load_adopted;
+use super::pass::Pass;
 use super::unnamed::Unnamed;
 use super::{Maintainer, Step};
 use crate::catalog::TableDef;
@@ -78,54 +81,92 @@ fn plan(statuses: &[SegmentStatus], move_share: Option<u32>, freeze: bool, all: 
 }
 
 impl Maintainer {
-    /// Does one piece of reclamation if there is one.
-    pub(super) fn reclaim_once(&self, freeze: bool, all: bool) -> Result<Option<Step>> {
-        if self.drop_unused_heap()? {
+    /// Does one piece of reclamation if there is one: all there is within a pass, else what pays by itself.
+    pub(super) fn reclaim_once(&self, freeze: bool, pass: Option<&mut Pass>) -> Result<Option<Step>> {
+        let mut failures = Failures::default();
+        if failures.note(self, self.drop_unused_heap())? == Some(true) {
             return Ok(Some(Step::Reclaim));
         }
-        self.reclaim_segments(|statuses, move_share| plan(statuses, move_share, freeze, all))
+        let all = pass.is_some();
+        let plan = |statuses: &[SegmentStatus], move_share| plan(statuses, move_share, freeze, all);
+        let done = failures.note(self, self.reclaim_segments(pass, plan))?.flatten();
+        done.map_or_else(|| failures.outcome().map(|()| None), |step| Ok(Some(step)))
     }
 
-    /// Gives back what takes no room to give back: a heap that nobody sees, or a segment that nobody sees a row of.
+    /// Gives back what takes no room to give back: a heap that nobody sees, or a segment that nobody sees a row of. What cannot be
+    /// given back now is passed over.
     pub(super) fn free_once(&self) -> Result<bool> {
-        if self.drop_unused_heap()? {
+        let mut failures = Failures::default();
+        if failures.note(self, self.drop_unused_heap())? == Some(true) {
             return Ok(true);
         }
         let is_drop = |work: &SegmentWork| matches!(work, SegmentWork::Drop(_));
-        let done = self.reclaim_segments(|statuses, _| plan(statuses, None, false, false).filter(is_drop))?;
-        Ok(done.is_some())
+        let plan = |statuses: &[SegmentStatus], _| plan(statuses, None, false, false).filter(is_drop);
+        loop {
+            // One that failed is skipped from here on.
+            if let Some(done) = failures.note(self, self.reclaim_segments(None, plan))? {
+                return Ok(done.is_some());
+            }
+        }
     }
 
     /// Does what `plan` says of the first heap that it says anything of, given its segments and the share to move at.
     fn reclaim_segments(
         &self,
+        mut pass: Option<&mut Pass>,
         plan: impl Fn(&[SegmentStatus], Option<u32>) -> Option<SegmentWork>,
     ) -> Result<Option<Step>> {
         let horizon = self.shared.store.snapshots.horizon();
-        let tables = self.tables(&horizon);
-        for heap in self.shared.store.heaps.all() {
+        let (heaps, tables) = self.segments_and_tables(&horizon, || ());
+        for (heap, statuses) in heaps {
             let Some((table, schema)) = tables.get(&heap.id()) else { continue };
-            let statuses = heap.segment_statuses(&horizon);
             let skipped = self.skipped.lock().get(&heap.id()).cloned().unwrap_or_default();
-            let statuses: Vec<_> =
-                statuses.into_iter().filter(|status| !skipped.contains(&status.segment)).collect();
+            let is_free = |segment| pass.as_ref().is_none_or(|pass| pass.covers(heap.id(), segment));
+            let statuses = statuses.into_iter();
+            let statuses: Vec<_> = statuses
+                .filter(|status| !skipped.contains(&status.segment) && is_free(status.segment))
+                .collect();
             let move_share = table.is_some().then_some(self.options.move_share);
             let Some(work) = plan(&statuses, move_share) else { continue };
+            if let (SegmentWork::Freeze(segment), Some(pass)) = (&work, &mut pass) {
+                pass.note_encoded(heap.id(), *segment);
+            }
             let segments = work.segments();
             let done = match (work, table) {
                 (SegmentWork::Move(segments), Some(table)) => self.move_rows(*table, &heap, &segments),
                 (work, _) => self.reclaim_segment(&heap, work, schema, &horizon),
             };
             // What stood in the way (rows that are locked, or that the manifest does not have yet) may go with a
-            // checkpoint. Nor are the others to wait for what takes more memory than there is now.
-            let (step, skipped) = match done {
-                Err(Error::OutOfMemory { .. }) => (Step::Reclaim, segments),
-                done => done?,
+            // checkpoint. Nor are the others to wait for what takes more memory than there is now, or more of the disk, or
+            // cannot be read.
+            let (outcome, skipped) = match done {
+                Ok((step, skipped)) => (Ok(step), skipped),
+                Err(Error::OutOfMemory { .. }) => (Ok(Step::Reclaim), segments),
+                Err(error) => (Err(error), segments),
             };
             self.skipped.lock().entry(heap.id()).or_default().extend(skipped);
-            return Ok(Some(step));
+            return outcome.map(Some);
         }
         Ok(None)
+    }
+
+    /// The segments of each heap, and then the tables: a schema must have all columns that a sealed segment's rows have. `between`
+    /// runs in the middle, for tests.
+    fn segments_and_tables(
+        &self,
+        horizon: &Horizon,
+        between: impl FnOnce(),
+    ) -> (Vec<(Arc<Heap>, Vec<SegmentStatus>)>, HashMap<HeapId, (Option<TableId>, Schema)>) {
+        let store = &self.shared.store;
+        let heaps = store.heaps.all().into_iter().map(|heap| {
+            let statuses = heap.segment_statuses(horizon);
+            (heap, statuses)
+        });
+        let heaps = heaps.collect();
+        between();
+        // A commit whose rows are applied installs its catalog before it leaves the section.
+        store.with_section(|_| ());
+        (heaps, self.tables(horizon))
     }
 
     /// Changes the form of a segment; returns those where that could not be done.
@@ -209,14 +250,21 @@ impl Maintainer {
         tables.chain(system).collect()
     }
 
-    /// Drops the heap of a table that no snapshot's catalog has. Loads must be permanent first: see the module.
+    /// Drops the heap of a table that no snapshot's catalog has. With it replay is told to pass over what was loaded into it (see the
+    /// module): no flush, for which there may be no room, has to name that first, since nobody looks for its rows.
     fn drop_unused_heap(&self) -> Result<bool> {
         let store = &self.shared.store;
         let Some(heap) = self.unused_heap(|| ()) else { return Ok(false) };
-        self.make_loads_permanent(heap.id())?;
+        let mut loads = store.with_section(|section| section.pending_loads.clone());
+        loads.retain(|load| load.heap == heap.id());
+        let mut edits: Vec<Edit> = loads.iter().map(load_adopted).collect();
         if store.manifest.state().heaps.contains_key(&heap.id()) {
-            let unnamed = Unnamed::new(store, None);
-            self.commit_edits(store.journal.end(), vec![Edit::DropHeap(heap.id())], unnamed)?;
+            edits.push(Edit::DropHeap(heap.id()));
+        }
+        if !edits.is_empty() {
+            edits.push(Edit::Counters(self.counters()));
+            self.commit_edits(store.journal.end(), edits, Unnamed::new(store, None))?;
+            self.loads_are_permanent(&loads);
         }
         store.heaps.remove(heap.id());
         heap.retire();
@@ -320,6 +368,37 @@ mod tests {
         );
         while db.maintain().expect("works") != crate::maintenance::Step::Idle {}
         assert_eq!(db.view().table(table).expect("is there").row_count(), 1);
+    }
+
+    /// A segment that was sealed after the tables were looked at had rows with more columns than its table: freezing it failed, and said
+    /// that the rows were damaged.
+    #[test]
+    fn a_column_that_comes_while_segments_are_sought_is_in_their_schema() {
+        use crate::catalog::change::NewColumn;
+        use crate::row::ColumnType;
+        use crate::table::Isolation;
+        use crate::txn::{TableLockMode, block_on};
+        use crate::{Database, Options};
+
+        let maintenance = crate::maintenance::MaintenanceMode::Manual;
+        let db = Database::in_memory(Options { maintenance, ..Options::default() }).expect("opens");
+        let column = |name: &str| NewColumn::new(name, ColumnType::Int64);
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        let made =
+            block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column("id")])));
+        let table = made.expect("new");
+        txn.commit().expect("commits").wait().expect("durable");
+        let heap = db.catalog().table(table).expect("is there").heap;
+        let alter = || {
+            let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+            block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
+            block_on(txn.change_catalog(|catalog| catalog.add_column(table, column("late")))).expect("adds");
+            txn.commit().expect("commits").wait().expect("durable");
+        };
+        let maintainer = db.maintainer();
+        let horizon = maintainer.shared.store.snapshots.horizon();
+        let (_, tables) = maintainer.segments_and_tables(&horizon, alter);
+        assert_eq!(tables[&heap].1.columns.len(), 2);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::vfs::{File, OpenMode, Vfs};
 
 const MAGIC: [u8; 8] = *b"STRAMANI";
 const VERSION: u32 = 1;
+/// Room is made while there is so much left: on a full disk the edits that give space back still find some.
+const SPARE_BYTES: u64 = 32 << 10;
 /// A snapshot is broken into groups of about this many edits.
 const SNAPSHOT_GROUP_EDITS: usize = 4096;
 
@@ -109,12 +111,16 @@ impl Log {
             return Err(Error::TooLarge { what: "a manifest edit", size, limit });
         }
         let needed = self.end + group_bytes(payload_bytes) + ALIGNMENT;
-        if needed <= self.allocated {
+        if needed + SPARE_BYTES <= self.allocated {
             return Ok(());
         }
         let before = self.allocated;
         // With the group below.
-        let filled = self.fill(needed + ALIGNMENT)?;
+        let filled = match self.fill(needed + ALIGNMENT + SPARE_BYTES) {
+            // So there is spare room for what gives space back.
+            Err(Error::DiskFull { .. }) if needed <= self.allocated => return Ok(()),
+            filled => filled?,
+        };
         self.file.sync().map_err(|source| Error::io("grow", &self.path, source))?;
         self.allocated = filled;
         // A group that tells of the new room, in the room that the ones before it tell of: so no cut behind it goes unnoticed.

@@ -7,13 +7,12 @@ use strata_core::ids::TableId;
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions, Step};
 use strata_core::table::Isolation;
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
-use strata_core::vfs::{MemVfs, SmallDisk};
+use strata_core::vfs::{MemVfs, SeededRandom, SmallDisk};
 use strata_core::{Database, Error, Options, Sizes};
 
 use crate::common::*;
 
-/// A database with a table `ballast` that is checkpointed, and a table `accounts`.
-fn on_small_disk() -> (SmallDisk, Database, TableId, TableId) {
+fn options() -> Options {
     let thresholds = MaintenanceOptions {
         memtable_bytes: 32 << 10,
         journal_bytes: 512 << 10,
@@ -23,9 +22,17 @@ fn on_small_disk() -> (SmallDisk, Database, TableId, TableId) {
     let sizes = Sizes { segment_bytes: 128 << 10, journal_file_bytes: 1 << 20, ..Sizes::default() };
     let thresholds = Some(thresholds);
     let maintenance = MaintenanceMode::Manual;
-    let options = Options { memory_bytes: 32 << 20, maintenance, thresholds, sizes, ..Options::default() };
-    let disk = SmallDisk::new(Arc::new(MemVfs::new()));
-    let db = Database::open_with_vfs(Arc::new(disk.clone()), Path::new(DIR), options).expect("opens");
+    Options { memory_bytes: 32 << 20, maintenance, thresholds, sizes, ..Options::default() }
+}
+
+/// A database with a table `ballast` that is checkpointed, and a table `accounts`.
+fn on_small_disk() -> (SmallDisk, Database, TableId, TableId) {
+    on_small_disk_of(Arc::new(MemVfs::new()))
+}
+
+fn on_small_disk_of(vfs: Arc<MemVfs>) -> (SmallDisk, Database, TableId, TableId) {
+    let disk = SmallDisk::new(vfs);
+    let db = Database::open_with_vfs(Arc::new(disk.clone()), Path::new(DIR), options()).expect("opens");
     let (ballast, accounts) = (create_accounts(&db, "ballast"), create_accounts(&db, "accounts"));
     let rows: Vec<_> = (0..8_000).map(|id| account(id, id)).collect();
     rows.chunks(500).for_each(|rows| insert(&db, ballast, rows).expect("inserts"));
@@ -65,10 +72,7 @@ fn goes_on(db: &Database, accounts: TableId, rows: i64) {
 fn a_dropped_table_makes_room_for_what_waits() {
     let (disk, db, ballast, accounts) = on_small_disk();
     let rows = fill(&disk, &db, accounts);
-    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    block_on(txn.lock_table(ballast, TableLockMode::AccessExclusive)).expect("free");
-    block_on(txn.drop_relation(ballast)).expect("drops");
-    txn.commit().expect("the journal has room").wait().expect("durable");
+    drop_table(&db, ballast);
     goes_on(&db, accounts, rows);
 }
 
@@ -99,4 +103,52 @@ fn deleted_rows_make_room_for_what_waits() {
     drop(view);
     txn.commit().expect("the journal has room").wait().expect("durable");
     goes_on(&db, accounts, rows);
+}
+
+fn drop_table(db: &Database, table: TableId) {
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
+    block_on(txn.drop_relation(table)).expect("drops");
+    txn.commit().expect("the journal has room").wait().expect("durable");
+}
+
+/// What was loaded is the journal's until the manifest has heard of it; to drop it takes no flush, for which there is no room.
+#[test]
+fn a_load_into_a_table_that_is_dropped_makes_room_at_once() {
+    let vfs = Arc::new(MemVfs::new());
+    let (disk, db, ballast, accounts) = on_small_disk_of(vfs.clone());
+    insert(&db, accounts, &(0..50).map(|id| account(id, 0)).collect::<Vec<_>>()).expect("inserts");
+    load(&db, ballast, 10_000..30_000).expect("loads");
+    drop_table(&db, ballast);
+    disk.leave(0);
+    let used = db.stats().blocks_used_bytes;
+    assert_eq!(db.maintain().expect("gives back the load"), Step::Reclaim);
+    assert!(db.stats().blocks_used_bytes < used);
+    goes_on(&db, accounts, 50);
+    disk.grow();
+
+    // What it had is given to others, and replay passes over it.
+    load(&db, accounts, 10_000..137_000).expect("loads");
+    while db.maintain().expect("works") != Step::Idle {}
+    let crashed = vfs.crash_clone(&SeededRandom::new(5));
+    let db = Database::open_with_vfs(Arc::new(crashed), Path::new(DIR), options()).expect("opens");
+    assert!(db.replayed_records() > 0);
+    assert_eq!(scan(&db, accounts).len(), 127_051);
+    db.vacuum().expect("vacuums");
+    assert_eq!(scan(&db, accounts).len(), 127_051);
+    assert_clean(&db);
+}
+
+/// Giving back is an edit of the manifest, which has room for it wherever the last growth of its file was.
+#[test]
+fn the_manifest_has_room_to_tell_what_is_given_back() {
+    for edits in 0..18 {
+        let (disk, db, ballast, accounts) = on_small_disk();
+        for _ in 0..edits {
+            db.checkpoint().expect("checkpoints");
+        }
+        let rows = fill(&disk, &db, accounts);
+        drop_table(&db, ballast);
+        goes_on(&db, accounts, rows);
+    }
 }

@@ -20,3 +20,4 @@ mod spilled_random;
 mod spilled_views;
 mod transactions;
 mod traps;
+mod upkeep;
