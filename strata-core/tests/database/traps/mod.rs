@@ -1,4 +1,5 @@
-//! The interleavings that broke earlier drafts of the engine, each as a test named after it.
+//! The interleavings that broke earlier drafts of the engine, each as a test named after it. `crucible/mutants/run` takes the rules
+//! out, one at a time, and sees the tests fail.
 //!
 //! | trap | what prevents it | test |
 //! |---|---|---|
@@ -10,7 +11,7 @@
 //! | First hit wins | rule 3: adoption seals the memtable | [`index::first_hit_wins`]; `lsm/tests.rs` |
 //! | First hit wins: backfill | rule 3: a backfill enters below the newer tail | [`index::first_hit_wins_backfill`]; `lsm/tests.rs` |
 //! | Bulk against a quiet writer | each looks again at its commit (`table/unique`) | `bulk_against_a_quiet_writer` and others in `loads/` |
-//! | The lost successor | locks move to the successor | [`waiting::the_lost_successor_without_a_key`] and three more there; `transactions.rs` |
+//! | The lost successor | marks name the successor, locks move to it | [`waiting::the_lost_successor_without_a_key`] and three more there; `transactions.rs` |
 //! | Resurrection by rewrite | marks belong to the segment, not to its image | [`reclaim::resurrection_by_rewrite`]; `heap/tests/traps.rs` |
 //! | DDL against DML | an index build's lock on its table; NOT NULL looks at the rows there are | [`waiting::ddl_against_dml`]; `transactions.rs`; in SQL `crucible/spec/transactions/ddl.slt` and `sql/lock/tests.rs` |
 //! | Registering a snapshot | rule 1: one step with loading `published` | [`reclaim::registering_a_snapshot`] |
