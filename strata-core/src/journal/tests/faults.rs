@@ -28,6 +28,13 @@ fn a_full_disk_shows_when_room_is_reserved_and_the_journal_goes_on() {
     }
     assert_eq!(journal.flush().expect("there was room for this"), end);
     let space = journal.reserve(20_000).expect("room again");
+    let undisturbed = MemVfs::new();
+    let (other, _) = open(&undisturbed, SMALL);
+    other.append(b"before");
+    other.flush().expect("flushed");
+    let _other_space = other.reserve(20_000).expect("there is room");
+    let files = |vfs| segment_paths(vfs).len();
+    assert_eq!(files(&vfs), files(&undisturbed), "what was refused holds no room");
     journal.append(&[1; 20_000]);
     journal.flush().expect("flushed");
     drop((space, journal));
