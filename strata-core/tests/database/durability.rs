@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use crate::common::*;
 use strata_core::maintenance::Step;
 use strata_core::row::ColumnType;
 use strata_core::table::{Isolation, Transaction};
-use strata_core::txn::block_on;
+use strata_core::txn::{RowLockMode, block_on};
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, OpenMode, SeededRandom, Vfs};
 use strata_core::{Database, Error, Options, Result, Sizes};
 
@@ -218,6 +219,32 @@ fn no_ddl_begins_from_a_catalog_whose_fate_is_unknown() {
     ticket.wait().expect_err("nobody knows");
     let refused = create("second").err();
     assert!(matches!(refused, Some(Error::Poisoned { .. })), "{refused:?}");
+}
+
+/// Whoever waits for a row is told that the database has stopped, and not what a commit of unknown fate has made of the row.
+#[test]
+fn nobody_goes_on_with_a_row_whose_fate_is_unknown() {
+    let memory = Arc::new(MemVfs::new());
+    let db = open(&memory);
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 10)]).expect("inserts");
+    drop(db);
+    let faults = FaultVfs::new(memory);
+    let options = Options { sync_thread: false, ..manual() };
+    let db = Database::open_with_vfs(Arc::new(faults.clone()), Path::new(DIR), options).expect("opens");
+    let (first, second) = (writer(&db, table), writer(&db, table));
+    let view = second.view().table(table).expect("is there");
+    let (row, _) = find(&second, &db, table, 1).expect("is there");
+    assert!(add(&first, &db, table, 1, 5).expect("updates"));
+    let mut waiting = Box::pin(second.lock_row(&view, row, RowLockMode::NoKeyUpdate));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let ticket = first.commit().expect("is applied");
+    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]).for_ever());
+    db.sync().expect_err("the disk fails");
+    ticket.wait().expect_err("nobody knows");
+    let refused = block_on(waiting);
+    assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
+    assert_eq!(scan(&db, table), [(1, 10)]);
 }
 
 /// Bug: replay reckoned with the segments that it would make itself, where the commit had placed its rows in smaller ones.
