@@ -178,24 +178,29 @@ fn session(vfs: &FaultVfs) -> Option<(Lsn, Lsn)> {
     Some((truncated, journal.durable()))
 }
 
-/// A kill leaves unsynced bytes that the next opening shows. Once shown they must survive a power cut.
+/// A kill leaves unsynced bytes that the next opening shows. Once shown they must survive a power cut, also where they are not in
+/// the last file, whose header is made durable too.
 #[test]
 fn what_an_opening_showed_survives_a_power_cut() {
-    let vfs = MemVfs::new();
-    let faults = faulty(&vfs);
-    let (journal, _) = open_from(&faults, Lsn::new(0), Lsn::new(0), SMALL).expect("opens");
-    journal.append(b"synced");
-    journal.flush().expect("flushed");
-    journal.append(b"written, not synced");
-    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]));
-    journal.flush().expect_err("the sync fails");
-    drop(journal);
-    let (journal, shown) = open(&vfs, SMALL);
-    assert_eq!(shown.len(), 2);
-    drop(journal);
-    for seed in 0..20 {
-        let (_, found) = open(&vfs.crash_clone(&SeededRandom::new(seed)), SMALL);
-        assert_eq!(found, shown, "seed {seed}");
+    for is_last_file in [true, false] {
+        let vfs = MemVfs::new();
+        let faults = faulty(&vfs);
+        let (journal, _) = open_from(&faults, Lsn::new(0), Lsn::new(0), SMALL).expect("opens");
+        journal.append(b"synced");
+        journal.flush().expect("flushed");
+        let space = (!is_last_file).then(|| journal.reserve(20_000).expect("room"));
+        journal.append(b"written, not synced");
+        faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]));
+        journal.flush().expect_err("the sync fails");
+        assert_eq!(segment_paths(&vfs).len() == 1, is_last_file);
+        drop((space, journal));
+        let (journal, shown) = open(&vfs, SMALL);
+        assert_eq!(shown.len(), 2);
+        drop(journal);
+        for seed in 0..20 {
+            let (_, found) = open(&vfs.crash_clone(&SeededRandom::new(seed)), SMALL);
+            assert_eq!(found, shown, "seed {seed}");
+        }
     }
 }
 
