@@ -88,7 +88,8 @@ fn registering_a_snapshot() {
                 registry.publish(Timestamp::new(commit));
             }
         });
-        for _ in 0..200_000 {
+        // With fewer, what takes the rule out goes unnoticed now and then where the threads share one core.
+        for _ in 0..3_000_000 {
             let snapshot = registry.take();
             let gone = reclaimed.load(Ordering::SeqCst);
             if gone > snapshot.timestamp().get() {
