@@ -1,45 +1,53 @@
 //! What a thread does: one transaction after another.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema};
-use strata_core::catalog::TableDef;
 use strata_core::ids::IndexId;
-use strata_core::row::{ColumnBuilder, Datum, arrow_type};
+use strata_core::row::Datum;
 use strata_core::table::{Isolation, Transaction};
 use strata_core::txn::block_on;
 use strata_core::{Database, Result};
 
-use super::tables::{ACCOUNTS, PAIRS, Tables, fill, find, int, lock, lock_row, note};
-use super::{Counters, ddl};
+use super::tables::{OWN_ACCOUNTS, PAIRS, Tables, find, int, key_in, lock, lock_row, note};
+use super::{Counters, ddl, doctors, pairs, undo};
 use crate::random::Random;
 
 /// The accounts that most transfers touch.
 const HOT: u64 = 6;
 
+/// What a thread works on.
+pub struct World<'a> {
+    pub thread: u64,
+    pub db: &'a Database,
+    pub tables: &'a Tables,
+    pub counters: &'a Counters,
+}
+
 /// One transaction, or one reader.
-pub fn step(thread: u64, db: &Database, tables: &Tables, counters: &Counters, random: &mut Random) {
-    if thread == 0 && random.chance(1, 4) {
-        if counters.outcome(ddl::change(db, tables, random)).is_some() {
+pub fn step(world: &World<'_>, random: &mut Random) {
+    let World { db, tables, counters, .. } = world;
+    if world.thread == 0 && random.chance(1, 2) {
+        if counters.outcome(ddl::change(world, random)).is_some() {
             Counters::add(&counters.changes);
             Counters::add(&counters.committed);
         }
         return;
     }
-    let isolation = match random.within(0..3) {
-        0 => Isolation::RepeatableRead,
+    let isolation = match random.within(0..9) {
+        0..3 => Isolation::RepeatableRead,
+        3 => Isolation::Serializable,
         _ => Isolation::ReadCommitted,
     };
     let outcome = match random.within(0..100) {
-        0..45 => transfer(db, tables, isolation, random),
-        45..75 => pairs(db, tables, isolation, random),
-        75..90 => lookups(db, tables, isolation, random),
-        90..92 => bulk(db, tables, random).inspect(|committed| {
+        0..32 => transfer(world, isolation, random),
+        32..55 => pairs::few(world, isolation, random),
+        55..72 => doctors::shift(world, random),
+        72..82 => lookups(world, isolation, random),
+        82..85 => pairs::many(world, isolation, random),
+        85..87 => pairs::bulk(world, random).inspect(|committed| {
             counters.loads.fetch_add(u64::from(*committed), Ordering::Relaxed);
         }),
-        92..93 => vacuum(db, random),
+        87..88 => vacuum(db, random),
         _ => {
             reader(db, tables, random);
             Counters::add(&counters.verified);
@@ -52,7 +60,7 @@ pub fn step(thread: u64, db: &Database, tables: &Tables, counters: &Counters, ra
 }
 
 /// Ends a transaction; true if it was committed.
-fn end(txn: Transaction, random: &mut Random) -> Result<bool> {
+pub fn end(txn: Transaction, random: &mut Random) -> Result<bool> {
     if random.chance(1, 10) {
         txn.rollback();
         return Ok(false);
@@ -60,19 +68,23 @@ fn end(txn: Transaction, random: &mut Random) -> Result<bool> {
     txn.commit()?.wait().map(|_| true)
 }
 
+/// One that all threads use.
 fn account(random: &mut Random) -> i64 {
-    let limit = if random.chance(2, 3) { HOT } else { ACCOUNTS as u64 };
+    let limit = if random.chance(2, 3) { HOT } else { OWN_ACCOUNTS as u64 };
     random.within(0..limit) as i64
 }
 
 /// Moves amounts between accounts. What it has read before it is held against what it locks.
-fn transfer(db: &Database, tables: &Tables, isolation: Isolation, random: &mut Random) -> Result<bool> {
-    let txn = db.begin(isolation)?;
-    lock(&txn, tables.accounts)?;
+fn transfer(world: &World<'_>, isolation: Isolation, random: &mut Random) -> Result<bool> {
+    let mut txn = world.db.begin(isolation)?;
+    lock(&txn, world.tables.accounts)?;
+    // What is undone locks the thread's own account, which must not be locked then.
+    let undoes = random.chance(1, 4);
     for _ in 0..random.within(1..4) {
-        let (from, to, amount) = (account(random), account(random), random.within(0..100) as i64);
+        let from = if undoes || random.chance(3, 4) { account(random) } else { world.own_account() };
+        let (to, amount) = (account(random), random.within(0..100) as i64);
         for (id, amount) in [(from, -amount), (to, amount)] {
-            let view = txn.view().table(tables.accounts)?;
+            let view = txn.view().table(world.tables.accounts)?;
             let Some((row, mut values)) = lock_row(&txn, &view, id)? else {
                 panic!("account {id} is not there at {}", view.view().snapshot().timestamp());
             };
@@ -82,55 +94,21 @@ fn transfer(db: &Database, tables: &Tables, isolation: Isolation, random: &mut R
             }
             block_on(txn.update(&view, row, &values))?;
         }
+        if undoes {
+            undo::takings(world, &mut txn, to, random)?;
+        }
         if random.chance(1, 20) {
-            tables.verify_accounts(&txn.view());
+            world.tables.verify_accounts(&txn.view());
         }
     }
     end(txn, random)
-}
-
-/// Inserts, replaces or deletes a pair.
-fn pairs(db: &Database, tables: &Tables, isolation: Isolation, random: &mut Random) -> Result<bool> {
-    let txn = db.begin(isolation)?;
-    let def = lock(&txn, tables.pairs)?;
-    for _ in 0..random.within(1..4) {
-        let id = random.within(1..PAIRS as u64) as i64;
-        let word = random.within(0..1_000) as i64;
-        let view = txn.view().table(tables.pairs)?;
-        if find(&view, id)?.is_none() {
-            for id in [id, -id] {
-                block_on(txn.insert(&def, &pair(&def, id, word, note(random))))?;
-            }
-            continue;
-        }
-        let delete = random.chance(1, 2);
-        let mut met = 0;
-        for id in [id, -id] {
-            let Some((row, mut values)) = lock_row(&txn, &view, id)? else { continue };
-            met += 1;
-            if delete {
-                txn.delete(&view, row)?;
-            } else {
-                values[2] = Datum::Int64(word);
-                block_on(txn.update(&view, row, &values))?;
-            }
-        }
-        // Both were seen; whoever deleted the one meanwhile has deleted the other.
-        assert_ne!(met, 1, "a twin of {id} went alone");
-    }
-    end(txn, random)
-}
-
-/// The row of a pair.
-pub fn pair(def: &TableDef, id: i64, word: i64, note: Datum) -> Vec<Datum> {
-    fill(def, &[Datum::Int64(id), Datum::Int64(id.signum()), Datum::Int64(word), note])
 }
 
 /// Point reads of pairs and of what their words lead to.
-fn lookups(db: &Database, tables: &Tables, isolation: Isolation, random: &mut Random) -> Result<bool> {
-    let txn = db.begin(isolation)?;
+fn lookups(world: &World<'_>, isolation: Isolation, random: &mut Random) -> Result<bool> {
+    let txn = world.db.begin(isolation)?;
     for _ in 0..10 {
-        let view = txn.view().table(tables.pairs)?;
+        let view = txn.view().table(world.tables.pairs)?;
         let id = random.within(1..PAIRS as u64) as i64;
         let (row, twin) = (find(&view, id)?, find(&view, -id)?);
         assert_eq!(row.is_some(), twin.is_some(), "{id} at {}", view.view().snapshot().timestamp());
@@ -144,10 +122,8 @@ fn lookups(db: &Database, tables: &Tables, isolation: Isolation, random: &mut Ra
             .find(|index| !index.unique && index.name == "pairs_word")
             .map(|index| index.id);
         let Some(index) = by_word else { continue };
-        let mut key = Vec::new();
         let index_def = view.def().index(index).expect("just found");
-        strata_core::table::encode_index_key(view.def(), index_def, &values, &mut key)?;
-        let mut scan = view.rows_of_key(index, &key)?;
+        let mut scan = view.rows_of_key(index, &key_in(view.def(), index_def, &values))?;
         let mut found = false;
         while let Some((_, other)) = scan.next_entry()? {
             found |= other == row;
@@ -155,44 +131,6 @@ fn lookups(db: &Database, tables: &Tables, isolation: Isolation, random: &mut Ra
         assert!(found, "the index of words does not lead to {row}");
     }
     Ok(false)
-}
-
-/// Loads pairs in bulk: few, that go in as rows, or enough for a block.
-fn bulk(db: &Database, tables: &Tables, random: &mut Random) -> Result<bool> {
-    let txn = db.begin(Isolation::ReadCommitted)?;
-    let mut load = block_on(txn.bulk_load(tables.pairs))?;
-    let def = Arc::clone(load.table());
-    let first = random.within(1..PAIRS as u64 - 400) as i64;
-    let count = random.within(20..400) as i64;
-    let seen = txn.view().table(tables.pairs)?;
-    let mut rows = Vec::new();
-    for id in first..first + count {
-        // Who inserts one of them until the commit has it refused.
-        if find(&seen, id)?.is_none() {
-            let word = random.within(0..1_000) as i64;
-            rows.extend([id, -id].map(|id| pair(&def, id, word, note(random))));
-        }
-    }
-    for part in rows.chunks(300) {
-        load.append(&batch(&def, part)?)?;
-    }
-    let loaded = block_on(load.finish())?;
-    assert_eq!(loaded, rows.len() as u64);
-    end(txn, random)
-}
-
-/// Rows as a batch of the live columns.
-pub fn batch(def: &TableDef, rows: &[Vec<Datum>]) -> Result<RecordBatch> {
-    let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-    for column in def.schema.live() {
-        let mut builder = ColumnBuilder::new(&column.column_type, rows.len());
-        for row in rows {
-            builder.push_datum(&row[column.id.get() as usize])?;
-        }
-        fields.push(Field::new(&column.name, arrow_type(&column.column_type), true));
-        arrays.push(builder.finish());
-    }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length"))
 }
 
 fn vacuum(db: &Database, random: &mut Random) -> Result<bool> {

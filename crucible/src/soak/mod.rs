@@ -4,16 +4,22 @@
 //!
 //! | table | clients | what holds of each snapshot |
 //! |---|---|---|
-//! | `accounts` | move amounts between accounts, a few of them hot, at READ COMMITTED and REPEATABLE READ | each account is there once; the sum of the balances never changes |
-//! | `pairs` | insert, replace and delete rows two at a time, one by one or in bulk | each row's twin is there, with the same word; the signs add up to nothing |
-//! | others | one client makes tables and indexes, fills, truncates and drops them; adds columns to `pairs` | a table is there whole or not at all |
+//! | `accounts` | move amounts between accounts, a few of them hot, at any level | each account is there once; the sum of the balances never changes |
+//! | `pairs` | insert, replace and delete rows two at a time, a few, so many that own rows are written out, or in bulk, at any level | each row's twin is there, with the same word; the signs add up to nothing |
+//! | `doctors` | take one off call where the read shows another, or put one on: by index, by a declared filter, by points; all at SERIALIZABLE, and again after a refusal | somebody is on call in each ward |
+//! | others | one client makes schemas, tables, views and indexes, fills, renames, truncates and drops them; adds columns to `pairs`, and makes and drops indexes of it under the locks that SQL takes, while others write | a relation is there whole or not at all; an old snapshot has the old names |
 //!
-//! Of every table: a scan, each index and the count agree. At the end `check` finds nothing, and so again after the database was
-//! opened anew. What cannot hold panics in the thread that saw it, which ends the run.
+//! Of every table: a scan, each index and the count agree. Parts of transactions are undone, one within another: each breaks an
+//! invariant if any of it stays, and locks what another transaction must then get at once, while what was locked before is not to
+//! be had. At the end `check` finds nothing, and so again after the database was opened anew, with the same catalog. What cannot
+//! hold panics in the thread that saw it, which ends the run.
 
 mod client;
 mod ddl;
+mod doctors;
+mod pairs;
 mod tables;
+mod undo;
 mod verify;
 
 use std::path::Path;
@@ -24,7 +30,8 @@ use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions};
 use strata_core::{Database, ErrorKind, Options, Result, Sizes};
 
 use crate::random::Random;
-use tables::Tables;
+use client::World;
+use tables::{MAX_THREADS, Tables};
 
 /// A run without any progress for so long hangs.
 const HANG: Duration = Duration::from_secs(120);
@@ -32,7 +39,7 @@ const HANG: Duration = Duration::from_secs(120);
 /// What a run is made of.
 #[derive(Clone, Debug)]
 pub struct SoakOptions {
-    /// How many threads.
+    /// How many threads: 64 at most, since each has rows of its own.
     pub threads: u64,
     /// When it ends: after this time, or once each thread has done so much.
     pub length: Length,
@@ -68,6 +75,20 @@ pub struct SoakReport {
     pub loads: u64,
     /// See `loads`.
     pub changes: u64,
+    /// Transactions on `doctors` that committed.
+    pub serializable: u64,
+    /// Tries at SERIALIZABLE of which a read did not hold any more.
+    pub read_conflicts: u64,
+    /// Transactions on `doctors` that were refused, tried again and committed.
+    pub retried: u64,
+    /// Parts of transactions that were undone.
+    pub undone: u64,
+    /// Transactions whose own rows were written out before they ended.
+    pub spilled: u64,
+    /// Indexes made of a table that others write to, and how often that had to wait for them.
+    pub indexes: u64,
+    /// See `indexes`.
+    pub awaited_writers: u64,
     /// Rows and index entries that the check at the end has read.
     pub checked: (u64, u64),
     /// Records that the reopening has replayed.
@@ -83,6 +104,13 @@ struct Counters {
     verified: AtomicU64,
     loads: AtomicU64,
     changes: AtomicU64,
+    serializable: AtomicU64,
+    read_conflicts: AtomicU64,
+    retried: AtomicU64,
+    undone: AtomicU64,
+    spilled: AtomicU64,
+    indexes: AtomicU64,
+    awaited_writers: AtomicU64,
     /// A thread panicked, or the time is over.
     stop: AtomicBool,
 }
@@ -121,6 +149,7 @@ fn engine_options(memory_bytes: usize) -> Options {
     let mut sizes = Sizes {
         segment_bytes: 64 << 10,
         bulk_rows: 256,
+        own_rows: 64,
         beside_bytes: 16 << 10,
         journal_file_bytes: 256 << 10,
         manifest_growth_bytes: 64 << 10,
@@ -156,6 +185,7 @@ fn engine_options(memory_bytes: usize) -> Options {
 /// # Panics
 /// If an invariant does not hold, or nothing moves any more.
 pub fn run(folder: &Path, options: &SoakOptions) -> Result<SoakReport> {
+    assert!(options.threads <= MAX_THREADS, "{} threads have no rows of their own", options.threads);
     let db = Database::open(folder, engine_options(options.memory_bytes))?;
     let tables = Tables::create(&db)?;
     let counters = Counters::default();
@@ -165,13 +195,14 @@ pub fn run(folder: &Path, options: &SoakOptions) -> Result<SoakReport> {
             let (db, tables, counters, done) = (&db, &tables, &counters, &done);
             scope.spawn(move || {
                 let _ended = Ended { counters, done };
+                let world = World { thread, db, tables, counters };
                 let mut random = Random::new(options.seed ^ (thread << 40)).fork();
                 let mut left = match options.length {
                     Length::Time(_) => u64::MAX,
                     Length::Transactions(count) => count,
                 };
                 while left > 0 && !counters.stop.load(Ordering::Relaxed) {
-                    client::step(thread, db, tables, counters, &mut random);
+                    client::step(&world, &mut random);
                     left -= 1;
                 }
             });
@@ -188,16 +219,37 @@ pub fn run(folder: &Path, options: &SoakOptions) -> Result<SoakReport> {
         verified: counters.verified.into_inner(),
         loads: counters.loads.into_inner(),
         changes: counters.changes.into_inner(),
+        serializable: counters.serializable.into_inner(),
+        read_conflicts: counters.read_conflicts.into_inner(),
+        retried: counters.retried.into_inner(),
+        undone: counters.undone.into_inner(),
+        spilled: counters.spilled.into_inner(),
+        indexes: counters.indexes.into_inner(),
+        awaited_writers: counters.awaited_writers.into_inner(),
         moves: db.stats().moves,
         ..SoakReport::default()
     };
     check(&db);
+    let names = names_of(&db);
     drop(db);
     let db = Database::open(folder, engine_options(options.memory_bytes))?;
     report.replayed = db.replayed_records();
+    assert_eq!(names_of(&db), names, "the catalog after opening anew");
     tables.verify(&db.view());
     report.checked = check(&db);
     Ok(report)
+}
+
+/// The schemas, the relations and the indexes.
+fn names_of(db: &Database) -> Vec<String> {
+    let catalog = db.catalog();
+    let relations = catalog.relations().map(|relation| (relation.schema_id(), relation.name()));
+    let indexes =
+        catalog.tables().flat_map(|table| table.indexes.iter().map(|index| (table.id, &index.name)));
+    let mut names: Vec<String> = catalog.schemas().map(|schema| schema.name.clone()).collect();
+    names.extend(relations.map(|relation| format!("{relation:?}")));
+    names.extend(indexes.map(|index| format!("{index:?}")));
+    names
 }
 
 /// A full verification; what it read.

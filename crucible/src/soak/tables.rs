@@ -3,18 +3,24 @@
 use std::sync::Arc;
 
 use strata_core::catalog::change::{NewColumn, NewIndex};
-use strata_core::catalog::{IndexColumn, TableDef};
+use strata_core::catalog::{IndexColumn, IndexDef, TableDef};
 use strata_core::ids::{ColumnId, IndexId, RowId, TableId};
 use strata_core::row::{ColumnType, Datum, KeyOrder};
 use strata_core::table::{Isolation, Locked, TableView, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Database, Result};
 
+use super::doctors;
+
 /// How many accounts there are.
 pub const ACCOUNTS: i64 = 400;
+/// Those from here on belong to one thread each: nobody else touches them.
+pub const OWN_ACCOUNTS: i64 = 336;
+/// So many threads have one.
+pub const MAX_THREADS: u64 = (ACCOUNTS - OWN_ACCOUNTS) as u64;
 /// What each begins with.
 pub const BALANCE: i64 = 1_000;
-/// Pairs have ids below this; the twin of `id` has `-id`.
+/// Pairs have ids below this; the twin of `id` has `-id`. Ids from here on are of rows that are never committed.
 pub const PAIRS: i64 = 3_000;
 
 /// The tables that every client uses.
@@ -22,11 +28,13 @@ pub const PAIRS: i64 = 3_000;
 pub struct Tables {
     pub accounts: TableId,
     pub pairs: TableId,
+    pub doctors: TableId,
 }
 
-/// An index of one column.
-pub fn index(name: &str, place: u32, unique: bool) -> NewIndex {
-    let columns = vec![IndexColumn { column: ColumnId::new(place), order: KeyOrder::default() }];
+/// An index of some columns.
+pub fn index(name: &str, places: &[u32], unique: bool) -> NewIndex {
+    let column = |place: &u32| IndexColumn { column: ColumnId::new(*place), order: KeyOrder::default() };
+    let columns = places.iter().map(column).collect();
     NewIndex { name: name.into(), primary: false, unique, constraint: unique, columns }
 }
 
@@ -54,41 +62,41 @@ pub fn note(random: &mut crate::random::Random) -> Datum {
     Datum::Text("strata ".chars().cycle().take(length).collect())
 }
 
+/// Columns of 64-bit integers, and a text.
+pub fn columns(names: &[&str]) -> Vec<NewColumn> {
+    let ints = names.iter().map(|name| NewColumn::new(*name, ColumnType::Int64));
+    ints.chain([NewColumn::new("note", ColumnType::Text)]).collect()
+}
+
 impl Tables {
-    /// Makes both tables, and the accounts.
+    /// Makes all tables, the accounts and the doctors.
     pub fn create(db: &Database) -> Result<Self> {
         let mut txn = db.begin(Isolation::ReadCommitted)?;
-        let int = ColumnType::Int64;
-        let columns = vec![
-            NewColumn::new("id", int.clone()),
-            NewColumn::new("balance", int.clone()),
-            NewColumn::new("note", ColumnType::Text),
-        ];
-        let accounts =
-            block_on(txn.change_catalog(|catalog| catalog.create_table("public", "accounts", columns)))?;
-        let columns = vec![
-            NewColumn::new("id", int.clone()),
-            NewColumn::new("sign", int.clone()),
-            NewColumn::new("word", int),
-            NewColumn::new("note", ColumnType::Text),
-        ];
-        let pairs = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "pairs", columns)))?;
-        for (table, name, place, unique) in [
-            (accounts, "accounts_id", 0, true),
-            (accounts, "accounts_balance", 1, false),
-            (pairs, "pairs_id", 0, true),
-            (pairs, "pairs_word", 2, false),
+        let mut create = |name: &str, ints: &[&str]| {
+            block_on(txn.change_catalog(|catalog| catalog.create_table("public", name, columns(ints))))
+        };
+        let accounts = create("accounts", &["id", "balance"])?;
+        let pairs = create("pairs", &["id", "sign", "word"])?;
+        let doctors = create("doctors", &["id", "ward", "on_call"])?;
+        for (table, name, places, unique) in [
+            (accounts, "accounts_id", &[0][..], true),
+            (accounts, "accounts_balance", &[1], false),
+            (pairs, "pairs_id", &[0], true),
+            (pairs, "pairs_word", &[2], false),
+            (doctors, "doctors_id", &[0], true),
+            (doctors, "doctors_on_call", &[1, 2], false),
         ] {
-            block_on(txn.create_index(table, index(name, place, unique)))?;
+            block_on(txn.create_index(table, index(name, places, unique)))?;
         }
         txn.commit()?.wait()?;
-        let tables = Self { accounts, pairs };
+        let tables = Self { accounts, pairs, doctors };
         let txn = db.begin(Isolation::ReadCommitted)?;
         let def = lock(&txn, accounts)?;
         for id in 0..ACCOUNTS {
             let row = [Datum::Int64(id), Datum::Int64(BALANCE), Datum::Text(String::new())];
             block_on(txn.insert(&def, &row))?;
         }
+        doctors::create(&txn, doctors)?;
         txn.commit()?.wait()?;
         Ok(tables)
     }
@@ -107,9 +115,14 @@ pub fn unique(table: &TableDef) -> IndexId {
 
 /// The key of a row in the unique index of the first column.
 pub fn key(table: &TableDef, id: i64) -> Vec<u8> {
-    let mut key = Vec::new();
     let index = table.indexes.iter().find(|index| index.unique).expect("made with the table");
-    encode_index_key(table, index, &fill(table, &[Datum::Int64(id)]), &mut key).expect("fits");
+    key_in(table, index, &[Datum::Int64(id)])
+}
+
+/// The key of a row that begins with these values.
+pub fn key_in(table: &TableDef, index: &IndexDef, values: &[Datum]) -> Vec<u8> {
+    let mut key = Vec::new();
+    encode_index_key(table, index, &fill(table, values), &mut key).expect("fits");
     key
 }
 

@@ -1,23 +1,26 @@
 //! What must hold of a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use strata_core::Result;
 use strata_core::heap::column::Selection;
 use strata_core::ids::{ColumnId, RowId, TableId};
 use strata_core::row::{ColumnReader, Datum};
 use strata_core::table::{ReadView, TableView, decode_index_key};
 
+use super::doctors::WARDS;
 use super::tables::{ACCOUNTS, BALANCE, Tables, int};
 
 /// How many slots are read at a time: not all of a segment, so that reads begin within one.
 const SLOTS: u32 = 192;
 
 impl Tables {
-    /// Holds both tables of a view against their invariants. Panics where one does not hold.
+    /// Holds the tables of a view against their invariants. Panics where one does not hold.
     pub fn verify(&self, view: &ReadView) {
         self.verify_accounts(view);
         self.verify_pairs(view);
+        self.verify_doctors(view);
     }
 
     pub fn verify_accounts(&self, view: &ReadView) {
@@ -45,12 +48,25 @@ impl Tables {
             assert_eq!(int(row, 2), int(twin, 2), "the words of {id} and its twin at {at}");
         }
     }
+
+    fn verify_doctors(&self, view: &ReadView) {
+        let rows = rows_of(view, self.doctors);
+        let on_call = rows.values().filter(|row| int(row, 2) == 1).map(|row| int(row, 1));
+        let wards: BTreeSet<i64> = on_call.collect();
+        assert!(
+            wards.iter().copied().eq(0..WARDS),
+            "at {} the wards with somebody on call are {wards:?}",
+            view.snapshot().timestamp()
+        );
+        let ids: BTreeSet<i64> = rows.values().map(|row| int(row, 0)).collect();
+        assert_eq!(ids.len(), rows.len(), "a doctor stands twice at {}", view.snapshot().timestamp());
+    }
 }
 
 /// All rows that a view shows of a table, by scan; every index, and the count, agree with that.
 pub fn rows_of(view: &ReadView, table: TableId) -> BTreeMap<RowId, Vec<Datum>> {
     let table = view.table(table).expect("the table is there");
-    let rows = scan(&table);
+    let rows = rows_in(&table).expect("reads");
     assert_eq!(table.row_count(), rows.len() as u64, "the count at {}", view.snapshot().timestamp());
     for index in &table.def().indexes {
         let mut entries = table
@@ -72,19 +88,20 @@ pub fn rows_of(view: &ReadView, table: TableId) -> BTreeMap<RowId, Vec<Datum>> {
     rows
 }
 
-fn scan(table: &TableView) -> BTreeMap<RowId, Vec<Datum>> {
+/// All rows that a view shows of a table, by scan.
+pub fn rows_in(table: &TableView) -> Result<BTreeMap<RowId, Vec<Datum>>> {
     let schema = &table.def().schema;
     let columns: Vec<ColumnId> = schema.columns.iter().map(|column| column.id).collect();
     let mut rows = BTreeMap::new();
-    let contents = table.contents().expect("reads");
+    let contents = table.contents()?;
     for segment in contents.segments {
         for start in (0..segment.slots()).step_by(SLOTS as usize) {
             let end = segment.slots().min(start + SLOTS);
-            let slots = table.visible_slots(&segment, start..end).expect("reads");
+            let slots = table.visible_slots(&segment, start..end)?;
             if slots.is_empty() {
                 continue;
             }
-            let arrays = segment.read(schema, &columns, &Selection::Slots(slots.clone())).expect("reads");
+            let arrays = segment.read(schema, &columns, &Selection::Slots(slots.clone()))?;
             let readers: Vec<_> = (arrays.iter().zip(schema.columns.iter()))
                 .map(|(array, column)| ColumnReader::new(array, &column.column_type).expect("of the type"))
                 .collect();
@@ -96,7 +113,7 @@ fn scan(table: &TableView) -> BTreeMap<RowId, Vec<Datum>> {
         }
     }
     for (row, _) in contents.own_rows {
-        rows.insert(row, table.row(row).expect("own").to_datums(schema).expect("own"));
+        rows.insert(row, table.row(row)?.to_datums(schema)?);
     }
-    rows
+    Ok(rows)
 }
