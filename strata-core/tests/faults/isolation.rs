@@ -11,22 +11,22 @@ use crate::rest::squeeze;
 use crate::rig::{Outcome, Stopped, change, commit, contents, def, find, insert, now, row, write};
 use crate::sweep::{Operation, start, sweep};
 
-fn begin(db: &Database, level: Isolation) -> Result<Transaction> {
+pub fn begin(db: &Database, level: Isolation) -> Result<Transaction> {
     let txn = db.begin(level)?;
     now(txn.lock_table(def(db, "cold").id, TableLockMode::RowExclusive))?;
     Ok(txn)
 }
 
 /// Another transaction replaces rows by such that are the same: a change, for whoever has read them.
-fn meanwhile(db: &Database, ids: &[i64]) -> Outcome {
+pub fn meanwhile(db: &Database, ids: &[i64]) -> Outcome {
     write(db, "cold", |txn| ids.iter().try_for_each(|id| replace(db, txn, *id)))
 }
 
 /// Rows that are not read, and rows of which one is.
-const OTHERS: &[i64] = &[130, 131, 190, 191];
+pub const OTHERS: &[i64] = &[130, 131, 190, 191];
 const READ: &[i64] = &[190, 243];
 
-fn sweep_beside(operation: Operation, beside: fn(&Database)) {
+pub fn sweep_beside(operation: Operation, beside: fn(&Database)) {
     sweep(&Operation { beside, ..operation });
 }
 

@@ -4,9 +4,12 @@
 //! writing, opening again finds all that was acknowledged, and nothing is left over: locks, snapshots, memory,
 //! extents, files. See `sweep`.
 
+mod batches;
 mod bulk;
+mod bulk_writer;
 mod calls;
 mod ddl;
+mod filters;
 mod image;
 mod isolation;
 mod judge;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, MemVfs, SeededRandom};
 
-use crate::calls::{EFFECTS, chosen};
+use crate::calls::{Calls, EFFECTS, chosen};
 use crate::image::{Files, image, system_of};
 use crate::judge::assert_reopens;
 use crate::rig::{Contents, contents, open};
@@ -13,7 +13,7 @@ use crate::rig::{Contents, contents, open};
 fn sweep_open(name: &str, files: &Files) {
     let wanted = contents(&open(system_of(files)).expect("opens")).expect("reads");
     for (effect, for_ever) in EFFECTS {
-        for at in chosen(name, 0, effect, for_ever) {
+        for at in chosen(name, Calls::default(), effect, for_ever) {
             let memory = system_of(files);
             let faults = FaultVfs::new(memory.clone());
             let fault = Fault::nth(at, effect);
@@ -54,7 +54,7 @@ fn a_journal_to_replay() {
 fn close() {
     let wanted: Contents = contents(&open(system_of(image())).expect("opens")).expect("reads");
     for (effect, for_ever) in EFFECTS {
-        for at in chosen("close", 0, effect, for_ever) {
+        for at in chosen("close", Calls::default(), effect, for_ever) {
             let memory: Arc<MemVfs> = system_of(image());
             let faults = FaultVfs::new(memory.clone());
             let db = open(Arc::new(faults.clone())).expect("opens");

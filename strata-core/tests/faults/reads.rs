@@ -12,7 +12,7 @@ use crate::rig::{Outcome, begin, def, find, now, row};
 use crate::sweep::{Operation, sweep};
 
 /// Takes all of the pool for as long as `read` runs, so that no page is kept.
-fn without_cache(db: &Database, read: impl FnOnce() -> Outcome) -> Outcome {
+pub fn without_cache(db: &Database, read: impl FnOnce() -> Outcome) -> Outcome {
     let pool = db.pool();
     let _held = pool.try_reserve("the test", pool.available()).expect("is free");
     read()
@@ -23,7 +23,7 @@ fn table(db: &Database, name: &str) -> Result<TableView> {
 }
 
 /// So that each form is on disk: what replay brought into memory too.
-fn persist(db: &Database) {
+pub fn persist(db: &Database) {
     db.checkpoint().expect("checkpoints");
 }
 

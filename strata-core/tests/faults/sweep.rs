@@ -19,7 +19,7 @@ use std::sync::Arc;
 use strata_core::vfs::{FailedCall, Fault, FaultEffect, FaultVfs, MemVfs};
 use strata_core::{Database, Options};
 
-use crate::calls::{EFFECTS, chosen, is_first_way};
+use crate::calls::{Calls, EFFECTS, chosen, is_first_way};
 use crate::image::{Files, files_of, image, system_of};
 use crate::judge::judge;
 use crate::rest::{Rest, rest, rest_of_reading};
@@ -77,7 +77,7 @@ impl Operation {
 
 /// What an undisturbed run leaves.
 pub struct Undisturbed {
-    pub calls: u64,
+    pub calls: Calls,
     pub before: Contents,
     pub after: Contents,
     /// Without and with what may stand [beside](Operation::beside) the effect.
@@ -130,7 +130,7 @@ fn undisturbed(operation: &Operation) -> Undisturbed {
     let before = contents(&start(operation).db).expect("reads");
     let rig = start(operation);
     let calls = run_undisturbed(operation, &rig);
-    assert!(calls >= operation.calls, "{name} makes {calls} calls, and not {}", operation.calls);
+    assert!(calls.all >= operation.calls, "{name} makes {} calls, and not {}", calls.all, operation.calls);
     let after = contents(&rig.db).expect("reads");
     let alone = rest_of(operation, &rig, name);
     let rig = start(operation);
@@ -142,12 +142,12 @@ fn undisturbed(operation: &Operation) -> Undisturbed {
 }
 
 /// Returns how many calls it has made. Reads are tried again after every fault, so here too.
-fn run_undisturbed(operation: &Operation, rig: &Rig) -> u64 {
+fn run_undisturbed(operation: &Operation, rig: &Rig) -> Calls {
     let name = operation.name;
     let run = || (operation.run)(&rig.db).unwrap_or_else(|error| panic!("{name}, undisturbed: {error:?}"));
-    let before = rig.faults.total();
+    let before = Calls::of(&rig.faults);
     run();
-    let calls = rig.faults.total() - before;
+    let calls = Calls::of(&rig.faults).since(before);
     if operation.reads {
         run();
     }
