@@ -15,6 +15,9 @@
 //! | own ones that were written out | a run with their ordinals ([`Spilled`](crate::txn::Spilled)) |
 //! | own ones in memory | the write set |
 //!
+//! The columns of a primary key are never NULL from then on. Above READ COMMITTED the transaction goes on reading its snapshot, by the new
+//! definition: so none may be NULL there either.
+//!
 //! A unique index is checked within each of them as its keys are sorted, and between them in one pass at the end. What comes later is
 //! checked as it is for every index: an INSERT, or a load, looks into all of these places.
 
@@ -22,14 +25,15 @@ use std::sync::Arc;
 
 use super::key_sorter::KeySorter;
 use super::segment_keys::{BATCH_ROWS, for_each_key};
-use super::transaction::{Transaction, key_of};
+use super::transaction::{Isolation, Transaction, key_of};
 use super::unique::build::check_apart;
 use super::view::TableView;
 use crate::catalog::change::NewIndex;
 use crate::catalog::{IndexDef, TableDef};
 use crate::error::{Error, Result};
 use crate::heap::SegmentView;
-use crate::ids::{IndexId, RowId, SegmentId, TableId};
+use crate::heap::column::Selection;
+use crate::ids::{ColumnId, IndexId, RowId, SegmentId, TableId};
 use crate::lsm::TableRun;
 use crate::manifest::SsTableMeta;
 use crate::row::Datum;
@@ -56,6 +60,9 @@ impl Transaction {
         let view = self.latest_view().table(table)?;
         let def = view.def().clone();
         let made = def.index(id).ok_or_else(|| Error::Invalid("the index vanished".into()))?.clone();
+        if made.primary && self.isolation() != Isolation::ReadCommitted {
+            check_shown(&self.view().into_table(table)?, &made)?;
+        }
         let cache = &self.shared().store.cache;
         let rows = view.parts();
         let committed = rows.committed.into_iter();
@@ -125,6 +132,27 @@ impl Transaction {
         keys.sort_unstable();
         Ok(keys)
     }
+}
+
+/// Makes sure that no row that a statement sees has NULL in a column of an index.
+fn check_shown(view: &TableView, index: &IndexDef) -> Result<()> {
+    let schema = &view.def().schema;
+    let columns: Vec<ColumnId> = index.columns.iter().map(|column| column.column).collect();
+    for segment in view.segments()? {
+        let mut start = 0;
+        while start < segment.slots() {
+            let end = segment.slots().min(start + BATCH_ROWS);
+            let slots = view.visible_slots(&segment, start..end)?;
+            start = end;
+            let arrays = segment.read(schema, &columns, &Selection::Slots(slots))?;
+            let mut with_null = columns.iter().zip(&arrays).filter(|(_, array)| array.null_count() > 0);
+            if let Some((column, _)) = with_null.next() {
+                let column = schema.column(*column).map(|column| column.name.clone());
+                return Err(Error::NotNull { column: column.unwrap_or_default() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_not_null(def: &TableDef, index: &IndexDef, values: &[Datum]) -> Result<()> {

@@ -118,14 +118,25 @@ impl Transaction {
 
     /// What a statement that begins now reads: all own writes so far, and the snapshot of its level.
     pub fn view(&self) -> ReadView {
-        let snapshot = match self.isolation {
+        let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
+        self.view_at(self.statement_snapshot(), self.reads.clone(), catalog)
+    }
+
+    /// What a statement that begins now would read if the transaction had changed the catalog: the same rows, by the newest catalog.
+    /// Of use before a constraint is added to a table that is locked against all others: these rows must meet it too, which the
+    /// transaction goes on reading by the new definition. Its snapshot may know another one, or no such table.
+    pub fn view_to_define(&self) -> ReadView {
+        self.view_at(self.statement_snapshot(), self.reads.clone(), Some(self.newest_catalog()))
+    }
+
+    fn statement_snapshot(&self) -> Snapshot {
+        match self.isolation {
             Isolation::ReadCommitted => self.shared.store.snapshots.take(),
             Isolation::RepeatableRead | Isolation::Serializable => {
                 let mut held = self.snapshot.write();
                 held.get_or_insert_with(|| self.shared.store.snapshots.take()).clone()
             }
-        };
-        self.view_at(snapshot, self.reads.clone())
+        }
     }
 
     /// A view of the table that notes what is read, where the level is SERIALIZABLE.
@@ -136,10 +147,16 @@ impl Transaction {
     /// A view of all that is published now and of all own writes, whatever the level. What it reads is not noted: of use
     /// where a lock keeps the table as it is, and the rows are no statement's answer.
     pub fn latest_view(&self) -> ReadView {
-        self.view_at(self.shared.store.snapshots.take(), None)
+        let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
+        self.view_at(self.shared.store.snapshots.take(), None, catalog)
     }
 
-    fn view_at(&self, snapshot: Snapshot, reads: Option<Arc<ReadSet>>) -> ReadView {
+    fn view_at(
+        &self,
+        snapshot: Snapshot,
+        reads: Option<Arc<ReadSet>>,
+        catalog: Option<Arc<Catalog>>,
+    ) -> ReadView {
         let writes = self.writes.read();
         let own = (!writes.is_empty()).then(|| OwnWrites {
             writes: self.writes.clone(),
@@ -147,7 +164,6 @@ impl Transaction {
             _token: self.timeline.view(),
         });
         drop(writes);
-        let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
         ReadView::new(self.shared.clone(), snapshot, own, reads, catalog)
     }
 

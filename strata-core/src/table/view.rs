@@ -26,8 +26,8 @@ pub struct ReadView {
     pub(super) own: Option<OwnWrites>,
     reads: Option<Arc<ReadSet>>,
     catalog: Arc<Catalog>,
-    /// Whether the catalog is the transaction's own, which began from the newest there was.
-    has_ddl: bool,
+    /// Whether the catalog is the newest there is, with the transaction's own changes, and not that of the snapshot.
+    is_by_newest_catalog: bool,
 }
 
 /// A prefix of a transaction's writes.
@@ -47,9 +47,9 @@ impl ReadView {
         reads: Option<Arc<ReadSet>>,
         catalog: Option<Arc<Catalog>>,
     ) -> Self {
-        let has_ddl = catalog.is_some();
+        let is_by_newest_catalog = catalog.is_some();
         let catalog = catalog.unwrap_or_else(|| shared.catalog.at(snapshot.timestamp()));
-        Self { shared, snapshot, own, reads, catalog, has_ddl }
+        Self { shared, snapshot, own, reads, catalog, is_by_newest_catalog }
     }
 
     /// The snapshot.
@@ -78,7 +78,7 @@ impl ReadView {
         let def = self.catalog.table(id)?.clone();
         let heap = self.shared.store.heaps.get_or_create(def.heap);
         // A heap that only this transaction knows is nobody else's to change.
-        let is_shared = !self.has_ddl || {
+        let is_shared = !self.is_by_newest_catalog || {
             let latest = self.shared.catalog.latest();
             latest.table(id).is_ok_and(|latest| latest.heap == def.heap)
         };
@@ -195,7 +195,7 @@ impl TableView {
     /// Or the snapshot sees no row at all that it could lack.
     fn index_is_as_old_as_the_snapshot(&self, index: IndexId) -> bool {
         let view = &self.view;
-        if !view.has_ddl || self.row_end == RowId::ZERO {
+        if !view.is_by_newest_catalog || self.row_end == RowId::ZERO {
             return true;
         }
         let catalog = view.shared.catalog.at(view.snapshot.timestamp());

@@ -14,6 +14,7 @@ mod own_index;
 mod savepoints;
 mod serializable;
 mod small_memory;
+mod snapshot_ddl;
 mod spilled;
 mod spilled_indexes;
 mod spilled_random;
