@@ -126,7 +126,7 @@ impl Session {
         let txn = self.write_transaction("ALTER TABLE")?;
         let mut views = vec![txn.latest_view().table(table)?];
         if txn.isolation() != Isolation::ReadCommitted {
-            views.push(txn.view().table(table)?);
+            views.push(txn.view_to_define().table(table)?);
         }
         Ok(views)
     }
