@@ -58,6 +58,19 @@ pub(super) enum Change {
     DropColumn,
     RenameColumn,
     RenameTable,
+    CreateIndexOfAdded,
+    AddColumnNotNull,
+    SetDefault,
+    DropDefault,
+    SetNotNull,
+    DropNotNull,
+    CreateTableInSchema,
+    CreateView,
+    ReplaceView,
+    RenameView,
+    DropView,
+    CreateSchema,
+    DropSchema,
 }
 
 /// What the disk does to the next call that matches.

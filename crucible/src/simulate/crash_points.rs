@@ -114,9 +114,13 @@ impl Watcher for Cloner {
 }
 
 /// What must have been under way at some point.
-const WORK: [Did; 9] = [
+const WORK: [Did; 13] = [
     Did::Load,
     Did::Definition,
+    Did::SnapshotDefinition,
+    Did::View,
+    Did::Schema,
+    Did::NotNull,
     Did::IndexBuild,
     Did::Freeze,
     Did::SparseRewrite,
@@ -258,6 +262,8 @@ fn config() -> Config {
 /// Transactions of three clients over three tables, loads, DDL, and maintenance of every kind.
 fn workload() -> Plan {
     let mut random = Random::new(7);
+    // Of its own, so that what was drawn before it was there stays as it was.
+    let mut later = Random::new(8);
     let mut steps = Vec::new();
     let client = |steps: &mut Vec<Step>, client: usize, action| steps.push(Step::Client { client, action });
     let define =
@@ -267,7 +273,7 @@ fn workload() -> Plan {
     }
     client(&mut steps, 0, Action::Commit);
     steps.push(Step::Sync);
-    for round in 0..40 {
+    for round in 0..40_u64 {
         for place in 0..3 {
             for _ in 0..5 {
                 let (table, pick, seed) = (random.next(), random.next(), random.next());
@@ -295,9 +301,15 @@ fn workload() -> Plan {
             _ => None,
         };
         if let Some(change) = change {
-            steps.push(Step::Sync);
+            take_note(&mut steps, round);
             client(&mut steps, 0, define(change, &mut random));
             client(&mut steps, 0, Action::Commit);
+        }
+        for change in later_changes(round) {
+            take_note(&mut steps, round);
+            client(&mut steps, 1, Action::Begin { level: Isolation::RepeatableRead });
+            client(&mut steps, 1, define(*change, &mut later));
+            client(&mut steps, 1, Action::Commit);
         }
         // Now and then commits are still in doubt while maintenance works.
         if round % 3 != 0 {
@@ -310,9 +322,29 @@ fn workload() -> Plan {
         if round % 15 == 14 {
             steps.extend([Step::Vacuum, Step::Maintain]);
         }
-        steps.push(Step::Sync);
-        // Clients whose commits have ended take note of it.
-        (0..3).for_each(|place| client(&mut steps, place, Action::Scan { table: round }));
+        take_note(&mut steps, round);
     }
     Plan { config: config(), steps }
+}
+
+/// The commits that are under way end, and their clients take note of it.
+fn take_note(steps: &mut Vec<Step>, table: u64) {
+    steps.push(Step::Sync);
+    let scan = |client| Step::Client { client, action: Action::Scan { table } };
+    steps.extend((0..3).map(scan));
+}
+
+/// Changes of names and constraints after a round, above READ COMMITTED. What they pick may not be there: so most come more than once.
+fn later_changes(round: u64) -> &'static [Change] {
+    match round {
+        2 | 17 => &[Change::CreateSchema, Change::CreateView],
+        5 | 23 => &[Change::CreateTableInSchema, Change::SetDefault],
+        7 | 21 => &[Change::AddColumnNotNull, Change::CreateIndexOfAdded],
+        10 | 26 => &[Change::ReplaceView, Change::SetNotNull],
+        14 | 32 => &[Change::RenameView, Change::RenameTable],
+        18 | 34 => &[Change::DropNotNull, Change::RenameColumn],
+        24 | 37 => &[Change::DropSchema, Change::DropView],
+        29 => &[Change::CreateView, Change::SetNotNull, Change::DropSchema],
+        _ => &[],
+    }
 }

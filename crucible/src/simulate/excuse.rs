@@ -6,9 +6,10 @@
 //! | `Poisoned` | the disk failed a call since the database was opened | here |
 //! | `OutOfMemory` | the plan has little memory; at the end, when all others have gone, [one more commit](super::probe) has enough | here |
 //! | `Deadlock` | another client waits, or did while this one waited | here |
-//! | `DuplicateKey`, `NotNull`, `TooLarge`, `AlreadyExists`, a second primary key | rows and names of the newest state | by the statement: [`refusal`](super::refusal) |
+//! | `DuplicateKey`, `NotNull`, `TooLarge`, a second primary key | rows and definitions of the newest state; of an index, NULLs that the snapshot shows | by the statement: [`refusal`](super::refusal) |
+//! | `AlreadyExists`, `NotFound`, a schema that is not empty | names of the newest state | by the statement: [`refusal`](super::refusal) |
 //! | `SerializationFailure` | the row changed after the snapshot | by who locks it |
-//! | `ReadConflict` | something changed that was read | by who commits |
+//! | `ReadConflict` | something changed that was read; or the disk failed when a condition was to be asked of a changed row | by who commits |
 //! | `Corrupt` and all others | nothing: what a disk fails is never taken for what was written | here |
 
 use strata_core::Error;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use strata_core::catalog::TableDef;
 use strata_core::heap::SegmentView;
@@ -23,6 +24,8 @@ pub(super) struct Condition {
     column: usize,
     comparison: Comparison,
     literal: Datum,
+    /// Whether it was asked about rows that could not be read. Of all copies.
+    was_blind: Arc<AtomicBool>,
 }
 
 impl Condition {
@@ -34,7 +37,18 @@ impl Condition {
         let literal = row.value(&table.def, column).clone();
         let comparisons = [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Ge];
         let comparison = comparisons[random.within(0..comparisons.len() as u64) as usize];
-        (!literal.is_null()).then(|| Self { def: table.def.clone(), column, comparison, literal })
+        (!literal.is_null()).then(|| Self {
+            def: table.def.clone(),
+            column,
+            comparison,
+            literal,
+            was_blind: Arc::default(),
+        })
+    }
+
+    /// Whether it was asked about rows that could not be read, and let them through.
+    pub(super) fn was_blind(&self) -> bool {
+        self.was_blind.load(Ordering::SeqCst)
     }
 
     fn column(&self) -> &Column {
@@ -125,7 +139,10 @@ impl RowFilter for Condition {
         let column = self.column();
         let arrays = segment.read(&self.def.schema, &[column.id], &Selection::Slots(slots.to_vec()));
         // What cannot be read may match: the engine's other reads will tell of the disk.
-        let Ok(arrays) = arrays else { return true };
+        let Ok(arrays) = arrays else {
+            self.was_blind.store(true, Ordering::SeqCst);
+            return true;
+        };
         let Ok(reader) = ColumnReader::new(arrays[0].as_ref(), &column.column_type) else { return true };
         (0..slots.len()).any(|place| reader.value(place).is_ok_and(|value| self.holds(&value.to_datum())))
     }

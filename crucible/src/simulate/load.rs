@@ -4,11 +4,11 @@ use arrow_array::RecordBatch;
 use strata_core::Error;
 use strata_core::catalog::TableDef;
 use strata_core::row::{ColumnBuilder, Datum};
-use strata_core::table::Isolation;
 use strata_core::txn::TableLockMode;
 
-use super::client::{GONE, Open, Outcome, Shared};
+use super::client::{GONE, Outcome, Shared};
 use super::model::Write;
+use super::open::Open;
 use super::stop::wrong;
 use super::{define, refusal, schema};
 use crate::random::Random;
@@ -19,7 +19,7 @@ const BATCH_ROWS: usize = 16;
 /// Loads rows into a table; their keys are new, but for a few at times.
 pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64, seed: u64) -> Outcome {
     let Some(def) = open.pick(table) else { return Ok("no table".into()) };
-    if open.has_ddl {
+    if open.has_ddl() {
         return Ok("does not load".into());
     }
     let Some(def) = open.lock(shared, def.id, TableLockMode::RowExclusive).await? else {
@@ -60,7 +60,7 @@ pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64
         open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
     }
     let said = format!("loaded {count} rows into {}", def.name);
-    if !random.chance(1, 3) || open.txn.isolation() != Isolation::ReadCommitted {
+    if !random.chance(1, 3) {
         return Ok(said);
     }
     let indexed = define::index_of_loaded(shared, open, def.id, &mut random).await?;

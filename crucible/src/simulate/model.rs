@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use strata_core::catalog::{IndexDef, TableDef};
-use strata_core::ids::TableId;
+use strata_core::catalog::{IndexDef, TableDef, ViewDef};
+use strata_core::ids::{SchemaId, TableId};
 use strata_core::row::Datum;
 use strata_core::table::encode_index_key;
 
@@ -30,10 +30,23 @@ pub(super) struct Table {
     pub(super) rows: BTreeMap<i64, Row>,
 }
 
-/// All tables at one instant.
-#[derive(Clone, Debug, Default)]
+/// All that the catalog names at one instant, and the rows.
+#[derive(Clone, Debug)]
 pub(super) struct State {
+    pub(super) schemas: BTreeMap<SchemaId, String>,
     pub(super) tables: BTreeMap<TableId, Arc<Table>>,
+    pub(super) views: BTreeMap<TableId, Arc<ViewDef>>,
+}
+
+/// The schema that is always there.
+pub(super) const PUBLIC: &str = "public";
+
+impl Default for State {
+    /// What an empty database has.
+    fn default() -> Self {
+        let schemas = [(SchemaId::new(1), PUBLIC.to_owned())].into();
+        Self { schemas, tables: BTreeMap::new(), views: BTreeMap::new() }
+    }
 }
 
 /// One effect of a transaction.
@@ -47,8 +60,14 @@ pub(super) enum Write {
     Define(Arc<TableDef>),
     /// The table has no rows, and another heap.
     Truncate(Arc<TableDef>),
-    /// The table is gone.
+    /// A view is there, or has another name.
+    View(Arc<ViewDef>),
+    /// A schema is there.
+    Schema(SchemaId, String),
+    /// The table or view is gone.
     Drop(TableId),
+    /// The schema is gone.
+    DropSchema(SchemaId),
 }
 
 impl Row {
@@ -66,13 +85,18 @@ impl Row {
     }
 }
 
+/// The key of a row in an index, and whether it has a NULL in it.
+pub(super) fn key_of(def: &TableDef, index: &IndexDef, values: &[Datum]) -> (Vec<u8>, bool) {
+    let mut key = Vec::new();
+    encode_index_key(def, index, values, &mut key).expect("the simulation's keys are short");
+    let has_null = index.columns.iter().any(|column| values[column.column.get() as usize].is_null());
+    (key, has_null)
+}
+
 impl Table {
     /// The key of a row in an index, and whether it has a NULL in it.
     pub(super) fn key(&self, index: &IndexDef, values: &[Datum]) -> (Vec<u8>, bool) {
-        let mut key = Vec::new();
-        encode_index_key(&self.def, index, values, &mut key).expect("the simulation's keys are short");
-        let has_null = index.columns.iter().any(|column| values[column.column.get() as usize].is_null());
-        (key, has_null)
+        key_of(&self.def, index, values)
     }
 
     /// The tags by key, in key order; equal keys in no order that matters.
@@ -103,9 +127,68 @@ impl Table {
         }
         None
     }
+
+    /// Whether a row has NULL in a column.
+    pub(super) fn has_null(&self, column: usize) -> bool {
+        self.rows.values().any(|row| row.value(&self.def, column).is_null())
+    }
+
+    /// A row that breaks a constraint, in words.
+    fn broken(&self) -> Option<String> {
+        let mut never_null = self.def.schema.live().filter(|column| !column.nullable);
+        let null = never_null.find(|column| self.has_null(column.id.get() as usize));
+        let null = null.map(|column| format!("{} has NULLs, which it must not", column.name));
+        null.or_else(|| self.duplicate())
+    }
 }
 
 impl State {
+    /// These rows by a newer catalog: what a snapshot shows once its transaction has changed the newest one. A heap that is
+    /// newer than the snapshot has no rows for it.
+    pub(super) fn by_catalog_of(&self, newer: &Self) -> Self {
+        let by_newer = |(id, table): (&TableId, &Arc<Table>)| {
+            let rows = match self.tables.get(id) {
+                Some(seen) if seen.def == table.def => return (*id, seen.clone()),
+                Some(seen) if seen.def.heap == table.def.heap => seen.rows.clone(),
+                _ => BTreeMap::new(),
+            };
+            (*id, Arc::new(Table { def: table.def.clone(), rows }))
+        };
+        let tables = newer.tables.iter().map(by_newer).collect();
+        Self { schemas: newer.schemas.clone(), tables, views: newer.views.clone() }
+    }
+
+    /// The relation of a name.
+    pub(super) fn named(&self, schema: SchemaId, name: &str) -> Option<TableId> {
+        let tables = self.tables.values().map(|table| (table.def.id, table.def.schema_id, &table.def.name));
+        let views = self.views.values().map(|view| (view.id, view.schema_id, &view.name));
+        let mut relations = tables.chain(views);
+        relations.find(|found| (found.1, found.2.as_str()) == (schema, name)).map(|found| found.0)
+    }
+
+    /// The schema of a name.
+    pub(super) fn schema(&self, name: &str) -> Option<SchemaId> {
+        self.schemas.iter().find(|(_, known)| *known == name).map(|(id, _)| *id)
+    }
+
+    /// Whether a relation is there.
+    pub(super) fn has(&self, relation: TableId) -> bool {
+        self.tables.contains_key(&relation) || self.views.contains_key(&relation)
+    }
+
+    /// Whether a relation or an index of the schema has the name.
+    pub(super) fn is_taken(&self, schema: SchemaId, name: &str) -> bool {
+        let mut tables = self.tables.values().filter(|table| table.def.schema_id == schema);
+        self.named(schema, name).is_some()
+            || tables.any(|table| table.def.indexes.iter().any(|index| index.name == name))
+    }
+
+    /// Whether a schema has anything in it.
+    pub(super) fn is_empty(&self, schema: SchemaId) -> bool {
+        self.tables.values().all(|table| table.def.schema_id != schema)
+            && self.views.values().all(|view| view.schema_id != schema)
+    }
+
     /// Makes an effect; `stamp` is the commit's, or [`OWN`].
     ///
     /// # Errors
@@ -130,9 +213,25 @@ impl State {
                 self.tables.insert(def.id, Arc::new(Table { def: def.clone(), rows: BTreeMap::new() }));
                 Ok(())
             }
-            Write::Drop(table) => {
-                self.tables.remove(table);
+            Write::View(view) => {
+                self.views.insert(view.id, view.clone());
                 Ok(())
+            }
+            Write::Schema(id, name) => {
+                self.schemas.insert(*id, name.clone());
+                Ok(())
+            }
+            Write::Drop(relation) => {
+                let is_there = self.tables.remove(relation).is_some() | self.views.remove(relation).is_some();
+                is_there
+                    .then_some(())
+                    .ok_or_else(|| format!("relation {relation} is dropped, and was not there"))
+            }
+            Write::DropSchema(schema) => {
+                self.schemas.remove(schema);
+                self.is_empty(*schema)
+                    .then_some(())
+                    .ok_or_else(|| format!("schema {schema} is dropped, and not empty"))
             }
         }
     }
@@ -235,8 +334,8 @@ impl Model {
         let before = self.latest();
         for (id, table) in &state.tables {
             let same = before.tables.get(id).is_some_and(|before| Arc::ptr_eq(before, table));
-            if let Some(duplicate) = Some(table).filter(|_| !same).and_then(|table| table.duplicate()) {
-                return Err(format!("commit {timestamp} to {}: {duplicate}", table.def.name));
+            if let Some(what) = Some(table).filter(|_| !same).and_then(|table| table.broken()) {
+                return Err(format!("commit {timestamp} to {}: {what}", table.def.name));
             }
         }
         self.versions.push_back((timestamp, state));

@@ -115,6 +115,7 @@ impl Plan {
         }
         steps.push(Step::Client { client: 0, action: Action::Commit });
         steps.push(Step::Sync);
+        let first = steps.len();
         while steps.len() < count {
             // Where clients work three times as often as the rest of the world.
             if random.chance(3, 4) {
@@ -124,7 +125,56 @@ impl Plan {
                 event(&weights, &mut random, &mut steps);
             }
         }
+        let definitions = with_definitions(steps.split_off(first), &config, &mut later);
+        steps.extend(definitions);
         Self { config, steps }
+    }
+}
+
+/// Steps with more DDL between them, at all levels: in some runs much, in some none.
+fn with_definitions(steps: Vec<Step>, config: &Config, random: &mut Random) -> Vec<Step> {
+    let one_in = [6, 12, 24, 0][random.within(0..4) as usize];
+    let levels = [Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable];
+    let mut with_more = Vec::with_capacity(steps.len());
+    for step in steps {
+        with_more.push(step);
+        if one_in == 0 || !random.chance(1, one_in) {
+            continue;
+        }
+        let client = random.within(0..config.clients as u64) as usize;
+        let mut push = |action| with_more.push(Step::Client { client, action });
+        if random.chance(1, 3) {
+            // What the snapshot shows is older than what is changed then, if others come between.
+            push(Action::Begin { level: levels[random.within(0..3) as usize] });
+            push(Action::ReadAll);
+        } else {
+            let (table, change, seed) = (random.next(), later_change(random), random.next());
+            push(Action::Define { table, change, seed });
+            if random.chance(2, 3) {
+                push(Action::Commit);
+            }
+        }
+    }
+    with_more
+}
+
+/// Of all changes, those most often that [`change`] does not draw.
+fn later_change(random: &mut Random) -> Change {
+    match random.within(0..26) {
+        0..4 => Change::CreateView,
+        4 => Change::ReplaceView,
+        5 => Change::RenameView,
+        6 | 7 => Change::DropView,
+        8..11 => Change::CreateSchema,
+        11 => Change::DropSchema,
+        12 => Change::CreateTableInSchema,
+        13..16 => Change::SetNotNull,
+        16 => Change::DropNotNull,
+        17 => Change::SetDefault,
+        18 => Change::DropDefault,
+        19 | 20 => Change::AddColumnNotNull,
+        21 => Change::CreateIndexOfAdded,
+        _ => change(random),
     }
 }
 

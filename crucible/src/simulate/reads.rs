@@ -5,25 +5,36 @@
 //! read that nobody has its keys, or that somebody has the one it was refused for: that stays read where it is undone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Bound;
+use std::sync::Arc;
 
-use strata_core::catalog::IndexDef;
-use strata_core::ids::{HeapId, TableId};
+use strata_core::catalog::TableDef;
+use strata_core::ids::{HeapId, IndexId, TableId};
 use strata_core::row::Datum;
 
 use super::filter::Condition;
-use super::model::State;
+use super::model::{State, key_of};
 use super::verify::is_within;
 
 /// Which rows of a table a read depends on.
-#[derive(Debug)]
 pub(super) enum Part {
     /// All.
     Whole,
-    /// Those with a key of an index between two bounds.
-    Keys(Box<IndexDef>, Bound<Vec<u8>>, Bound<Vec<u8>>),
+    /// Those with a key of an index between two bounds, by the definition that the table had: the column may be dropped since.
+    Keys(Arc<TableDef>, IndexId, Bound<Vec<u8>>, Bound<Vec<u8>>),
     /// Those that meet a condition.
     Filter(Condition),
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => write!(f, "all"),
+            Self::Keys(_, index, lower, upper) => write!(f, "index {index} from {lower:?} to {upper:?}"),
+            Self::Filter(condition) => condition.fmt(f),
+        }
+    }
 }
 
 /// A read, and the rows that it depends on: by their tags, the commits that left them.
@@ -38,8 +49,8 @@ pub(super) struct Read {
 
 impl Part {
     /// One key.
-    pub(super) fn key(index: &IndexDef, key: Vec<u8>) -> Self {
-        Self::Keys(Box::new(index.clone()), Bound::Included(key.clone()), Bound::Included(key))
+    pub(super) fn key(def: &Arc<TableDef>, index: IndexId, key: Vec<u8>) -> Self {
+        Self::Keys(def.clone(), index, Bound::Included(key.clone()), Bound::Included(key))
     }
 }
 
@@ -56,13 +67,13 @@ impl Read {
         let unique = there.def.indexes.iter().filter(|index| index.unique);
         let keys = unique.map(|index| (index, there.key(index, values)));
         keys.filter(|(_, (_, has_null))| !has_null)
-            .map(|(index, (key, _))| Self::of(state, table, Part::key(index, key)))
+            .map(|(index, (key, _))| Self::of(state, table, Part::key(&there.def, index.id, key)))
             .collect()
     }
 
-    /// Whether the engine must look at rows to tell what the read depends on.
-    pub(super) fn is_filtered(&self) -> bool {
-        matches!(self.part, Part::Filter(_))
+    /// Whether its condition was asked about rows that could not be read, and so let them through.
+    pub(super) fn was_blind(&self) -> bool {
+        matches!(&self.part, Part::Filter(condition) if condition.was_blind())
     }
 
     /// Fails, in words, unless a later state has the same rows there.
@@ -86,8 +97,9 @@ fn rows(state: &State, table: TableId, part: &Part) -> BTreeMap<i64, u64> {
     let mut rows: BTreeMap<i64, u64> = table.rows.iter().map(|(tag, row)| (*tag, row.stamp)).collect();
     match part {
         Part::Whole => {}
-        Part::Keys(index, lower, upper) => rows.retain(|tag, _| {
-            let (key, _) = table.key(index, &table.rows[tag].all_values(&table.def));
+        Part::Keys(def, index, lower, upper) => rows.retain(|tag, _| {
+            let index = def.index(*index).expect("it was read through");
+            let (key, _) = key_of(def, index, &table.rows[tag].all_values(def));
             is_within(&key, lower, upper)
         }),
         Part::Filter(condition) => rows.retain(|tag, _| condition.holds_of(&table.rows[tag])),

@@ -5,12 +5,12 @@
 
 use strata_core::Error;
 use strata_core::catalog::{IndexDef, TableDef};
-use strata_core::ids::TableId;
+use strata_core::ids::{SchemaId, TableId};
 use strata_core::row::Datum;
 use strata_core::table::MAX_KEY_BYTES;
 
-use super::model::{OWN, Row, State, Table, Write};
-use super::reads::Read;
+use super::model::{OWN, PUBLIC, Row, State, Table, Write};
+use super::open::SerialReads;
 use super::schema;
 use super::stop::{Stop, wrong};
 
@@ -27,7 +27,7 @@ pub(super) fn of_row(
     values: &[Datum],
 ) -> Stop {
     let excused = match &error {
-        Error::DuplicateKey { .. } | Error::TooLarge { .. } => published(),
+        Error::DuplicateKey { .. } | Error::TooLarge { .. } | Error::NotNull { .. } => published(),
         _ => return error.into(),
     };
     let state = match excused {
@@ -39,6 +39,7 @@ pub(super) fn of_row(
     };
     let excused = match &error {
         Error::TooLarge { .. } => has_long_key(&table.def, values),
+        Error::NotNull { .. } => has_forbidden_null(&table.def, values),
         _ => someone_has_key(table, tag, values),
     };
     match excused {
@@ -52,6 +53,10 @@ fn someone_has_key(table: &Table, tag: i64, values: &[Datum]) -> bool {
         let (key, has_null) = table.key(index, values);
         !has_null && table.holders(index, &key).any(|holder| holder != tag)
     })
+}
+
+fn has_forbidden_null(def: &TableDef, values: &[Datum]) -> bool {
+    def.schema.live().any(|column| !column.nullable && values[column.id.get() as usize].is_null())
 }
 
 fn has_long_key(def: &TableDef, values: &[Datum]) -> bool {
@@ -77,6 +82,7 @@ pub(super) fn of_load(
 ) -> Stop {
     let excused = match &error {
         Error::DuplicateKey { .. } => published().and_then(|state| clashes(state, def, rows)),
+        Error::NotNull { .. } => Ok(rows.iter().any(|(_, values)| has_forbidden_null(def, values))),
         Error::TooLarge { .. } => Ok(rows.iter().any(|(_, values)| has_long_key(def, values))),
         _ => return error.into(),
     };
@@ -96,16 +102,23 @@ fn clashes(mut state: State, def: &TableDef, rows: &[(i64, Vec<Datum>)]) -> Resu
     Ok(table.duplicate().is_some())
 }
 
-/// An index was not made, for what the newest state has in the table.
-pub(super) fn of_index(error: Error, newest: &State, def: &TableDef, planned: IndexDef) -> Stop {
+/// An index was not made, for what the newest state has in the table, or what the transaction goes on reading there: `shown`.
+pub(super) fn of_index(
+    error: Error,
+    newest: &State,
+    shown: Option<&Table>,
+    def: &TableDef,
+    planned: IndexDef,
+) -> Stop {
     let Some(table) = newest.tables.get(&def.id) else { return wrong("an index of no table is refused") };
     let name = planned.name.clone();
     let excused = match &error {
         // CREATE INDEX lets others by.
-        Error::AlreadyExists { .. } => table.def.indexes.iter().any(|index| index.name == name),
+        Error::AlreadyExists { .. } => newest.is_taken(table.def.schema_id, &name),
         Error::Invalid(_) => planned.primary && table.def.primary_key().is_some(),
         Error::NotNull { .. } => {
-            planned.primary && table.rows.values().any(|row| row.value(def, schema::KEY).is_null())
+            planned.primary
+                && (table.has_null(schema::KEY) || shown.is_some_and(|shown| shown.has_null(schema::KEY)))
         }
         Error::TooLarge { .. } => table.rows.values().any(|row| is_long_key(&planned, &row.all_values(def))),
         Error::DuplicateKey { .. } => {
@@ -118,6 +131,48 @@ pub(super) fn of_index(error: Error, newest: &State, def: &TableDef, planned: In
     match excused {
         true => Stop::Refused(error),
         false => wrong(format!("index {name} is refused, without reason: {error}")),
+    }
+}
+
+/// What the names and ids of a change of the catalog stand for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Named<'a> {
+    /// The schema that it is about.
+    pub(super) schema: Option<SchemaId>,
+    /// A name that nothing may have yet.
+    pub(super) new: Option<&'a str>,
+    /// What must be there.
+    pub(super) relation: Option<TableId>,
+}
+
+/// A schema or relation was not made, renamed or dropped, for what others have made and dropped meanwhile, or what was asked.
+pub(super) fn of_object(error: Error, newest: &State, named: Named<'_>) -> Stop {
+    let Named { schema, new, relation } = named;
+    let excused = match (&error, schema, new) {
+        (Error::AlreadyExists { kind: "schema", .. }, _, Some(name)) => newest.schema(name).is_some(),
+        (Error::AlreadyExists { .. }, Some(schema), Some(name)) => newest.is_taken(schema, name),
+        (Error::NotFound { .. }, schema, _) => {
+            schema.is_some_and(|schema| !newest.schemas.contains_key(&schema))
+                || relation.is_some_and(|relation| !newest.has(relation))
+        }
+        // DROP SCHEMA.
+        (Error::Invalid(_), Some(schema), None) => {
+            !newest.is_empty(schema) || newest.schema(PUBLIC) == Some(schema)
+        }
+        _ => return error.into(),
+    };
+    match excused {
+        true => Stop::Refused(error),
+        false => wrong(format!("{named:?} is refused, without reason: {error}")),
+    }
+}
+
+/// A column was not renamed: another has the name.
+pub(super) fn of_column_name(error: Error, def: &TableDef, name: &str) -> Stop {
+    match error {
+        Error::AlreadyExists { .. } if def.schema.by_name(name).is_some() => Stop::Refused(error),
+        Error::AlreadyExists { .. } => wrong(format!("no column is called {name}, and it said: {error}")),
+        _ => error.into(),
     }
 }
 
@@ -134,13 +189,14 @@ pub(super) fn of_late_key(error: Error, mut newest: State, writes: &[Write], tab
     }
 }
 
-/// A SERIALIZABLE commit was not made. What it has read must have changed since; `told` is what it was told of the newest state
-/// and has not written. Only that can be a reason where it has written nothing: its snapshot is a prefix of the history.
-pub(super) fn of_reads(newest: &State, reads: &[Read], told: &[Read], writes: &[Write]) -> Stop {
-    if writes.is_empty() && told.is_empty() {
+/// A SERIALIZABLE commit was not made. What it has read must have changed since, or what it was told of the newest state and has not
+/// written. Only that can be a reason where it has written nothing: its snapshot is a prefix of the history.
+pub(super) fn of_reads(newest: &State, reads: &SerialReads, writes: &[Write]) -> Stop {
+    let SerialReads { due, told, perhaps, .. } = reads;
+    if writes.is_empty() && told.is_empty() && perhaps.is_empty() {
         return wrong("a transaction that wrote nothing is refused for what it read");
     }
-    match reads.iter().chain(told).all(|read| read.holds_in(newest).is_ok()) {
+    match due.iter().chain(told).chain(perhaps).all(|read| read.holds_in(newest).is_ok()) {
         true => wrong("a transaction is refused for what it read, and nothing of that has changed"),
         false => Stop::Ended(Error::ReadConflict),
     }

@@ -7,11 +7,13 @@
 //! | `v` | int4 | |
 //! | `note` | text | |
 //! | `x…` | any | added later |
+//!
+//! All but `tag` come to be NOT NULL, and no longer, at times; so does `tag`, which never is NULL.
 
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::catalog::{IndexColumn, TableDef};
-use strata_core::ids::{ColumnId, TableId};
-use strata_core::row::{ColumnType, Datum, KeyOrder};
+use strata_core::ids::{ColumnId, SchemaVersion, TableId};
+use strata_core::row::{Column, ColumnType, Datum, KeyOrder, Schema};
 
 use crate::random::Random;
 
@@ -19,8 +21,10 @@ use crate::random::Random;
 pub(super) const FIRST_COLUMNS: usize = 4;
 /// Where the key stands.
 pub(super) const KEY: usize = 1;
-/// How many kinds of indexes there are.
+/// How many kinds of indexes of the first columns there are.
 pub(super) const INDEX_KINDS: u64 = 6;
+/// The most columns that a table comes to have.
+const MAX_COLUMNS: usize = FIRST_COLUMNS + 7;
 
 /// The columns of a new table.
 pub(super) fn columns() -> Vec<NewColumn> {
@@ -32,17 +36,47 @@ pub(super) fn columns() -> Vec<NewColumn> {
     ]
 }
 
+/// The same, as a table has them at first.
+pub(super) fn first_schema() -> Schema {
+    let columns = columns().into_iter().enumerate().map(|(place, column)| Column {
+        id: ColumnId::new(place as u32),
+        name: column.name,
+        column_type: column.column_type,
+        sql_type: column.sql_type,
+        nullable: column.nullable,
+        default: column.default,
+        missing: column.missing,
+        dropped: false,
+    });
+    Schema::new(SchemaVersion::new(1), columns.collect())
+}
+
 fn column(name: &str, column_type: ColumnType, nullable: bool) -> NewColumn {
     NewColumn { nullable, ..NewColumn::new(name, column_type) }
 }
 
-/// A column to be added to a table.
-pub(super) fn added_column(def: &TableDef, random: &mut Random) -> NewColumn {
+/// A column to be added to a table, unless it has enough of them.
+pub(super) fn added_column(def: &TableDef, random: &mut Random) -> Option<NewColumn> {
+    if def.schema.columns.len() >= MAX_COLUMNS {
+        return None;
+    }
     let types = [ColumnType::Int64, ColumnType::Text, ColumnType::Bool, ColumnType::Float64];
     let column_type = types[random.within(0..types.len() as u64) as usize].clone();
     let missing = value(&column_type, random);
     let name = format!("x{}", def.schema.columns.len());
-    NewColumn { missing, ..column(&name, column_type, true) }
+    Some(NewColumn { missing, ..column(&name, column_type, true) })
+}
+
+/// An index of a column that was added. Only numbers are unique.
+pub(super) fn index_of_added(def: &TableDef, column: &Column, descending: bool) -> NewIndex {
+    let order = KeyOrder { descending, nulls_first: descending };
+    NewIndex {
+        name: format!("i{}_{}", def.id, column.name),
+        primary: false,
+        unique: column.column_type == ColumnType::Int64 && descending,
+        constraint: false,
+        columns: vec![IndexColumn { column: column.id, order }],
+    }
 }
 
 /// An index of one of the kinds. Its name stays when the table takes another.
@@ -77,6 +111,8 @@ pub(super) fn row(def: &TableDef, tag: i64, key: Datum, random: &mut Random) -> 
             0 => Datum::Int64(tag),
             KEY => key.clone(),
             _ if column.dropped => Datum::Null,
+            // A constraint that is mostly met: it is to be asked, and others are to write.
+            _ if !column.nullable && random.chance(9, 10) => value_but_null(&column.column_type, random),
             _ => value(&column.column_type, random),
         })
         .collect()
@@ -84,8 +120,11 @@ pub(super) fn row(def: &TableDef, tag: i64, key: Datum, random: &mut Random) -> 
 
 /// A row with NULL wherever it can be.
 pub(super) fn plain_row(def: &TableDef, tag: i64, key: Datum) -> Vec<Datum> {
-    let rest = def.schema.columns.len() - 2;
-    [Datum::Int64(tag), key].into_iter().chain(std::iter::repeat_n(Datum::Null, rest)).collect()
+    let rest = def.schema.columns.iter().skip(2).map(|column| match column.nullable {
+        true => Datum::Null,
+        false => value_but_null(&column.column_type, &mut Random::new(tag.unsigned_abs())),
+    });
+    [Datum::Int64(tag), key].into_iter().chain(rest).collect()
 }
 
 /// A key out of `keys`; now and then NULL, where that is allowed.
@@ -94,6 +133,16 @@ pub(super) fn key(def: &TableDef, keys: u64, random: &mut Random) -> Datum {
         return Datum::Null;
     }
     Datum::Int64(random.within(0..keys) as i64)
+}
+
+/// Any value of a type that is not NULL.
+fn value_but_null(column_type: &ColumnType, random: &mut Random) -> Datum {
+    loop {
+        let value = value(column_type, random);
+        if !value.is_null() {
+            return value;
+        }
+    }
 }
 
 /// Any value of a type.

@@ -11,8 +11,9 @@ use strata_core::row::Datum;
 use strata_core::table::{Isolation, Locked, TableView};
 use strata_core::txn::{RowLockMode, TableLockMode};
 
-use super::client::{GONE, Open, Outcome, Shared};
+use super::client::{GONE, Outcome, Shared};
 use super::model::{Row, State, Table, Write};
+use super::open::Open;
 use super::reads::Part;
 use super::stop::{Stop, wrong};
 use super::{refusal, schema, verify};
@@ -90,7 +91,7 @@ fn find(shared: &Shared, open: &mut Open, table: TableId, pick: u64) -> Result<O
         .find(|(index, (key, has_null))| !has_null && expected.holders(index, key).count() == 1);
     let found = match keyed {
         Some((index, (key, _))) => {
-            open.note(table, Part::key(index, key.clone()));
+            open.note(table, Part::key(&expected.def, index.id, key.clone()));
             view.first(index.id, &key)?
         }
         None => {
@@ -216,7 +217,7 @@ pub(super) fn get(shared: &Shared, open: &mut Open, table: u64, pick: u64, seed:
     if !view.index_is_whole(index.id) {
         return Ok(format!("{} is not whole yet", index.name));
     }
-    open.note(expected.def.id, Part::key(index, expected.key(index, &values).0));
+    open.note(expected.def.id, Part::key(&expected.def, index.id, expected.key(index, &values).0));
     verify::first(&view, expected, index, &values)?;
     Ok(format!("looked up {:?} in {}", values[schema::KEY], index.name))
 }
@@ -250,7 +251,7 @@ pub(super) fn range(
         return Ok(format!("{} is not whole yet", index.name));
     }
     let (lower, upper) = (bound(), bound());
-    open.note(expected.def.id, Part::Keys(Box::new(index.clone()), lower.clone(), upper.clone()));
+    open.note(expected.def.id, Part::Keys(expected.def.clone(), index.id, lower.clone(), upper.clone()));
     verify::range(&view, expected, index, (lower, upper), reverse)?;
     Ok(format!("read a range of {}", index.name))
 }

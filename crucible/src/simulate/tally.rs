@@ -15,6 +15,20 @@ pub enum Did {
     Load,
     /// So did one that changed the catalog.
     Definition,
+    /// So did one above READ COMMITTED.
+    SnapshotDefinition,
+    /// Views were made, replaced or renamed by a transaction that committed.
+    View,
+    /// Schemas were made or dropped by one.
+    Schema,
+    /// A column was made NOT NULL.
+    NotNull,
+    /// A column was not made NOT NULL, for NULLs that were there.
+    NullMet,
+    /// A statement read by a catalog that was not the newest any more.
+    OlderCatalog,
+    /// A statement read its snapshot by a catalog that was newer.
+    NewerCatalog,
     /// An index was built over a table that was there.
     IndexBuild,
     /// A transaction committed that had written rows of its own out.
@@ -41,11 +55,18 @@ pub enum Did {
 
 impl Did {
     /// All there is to count.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::Commit,
         Self::SerializableCommit,
         Self::Load,
         Self::Definition,
+        Self::SnapshotDefinition,
+        Self::View,
+        Self::Schema,
+        Self::NotNull,
+        Self::NullMet,
+        Self::OlderCatalog,
+        Self::NewerCatalog,
         Self::IndexBuild,
         Self::Spill,
         Self::Filter,

@@ -10,17 +10,13 @@ use strata_core::ids::{ColumnId, RowId};
 use strata_core::row::{ColumnReader, Datum, compare};
 use strata_core::table::{ReadView, TableView, encode_index_key};
 
+use super::catalog;
 use super::model::{Row, State, Table};
 use super::stop::{Stop, wrong};
 
-/// Everything: which tables there are, and of each its rows, counts, indexes and statistics.
+/// Everything: what the catalog names, and of each table its rows, counts, indexes and statistics.
 pub(super) fn all(view: &ReadView, expected: &State) -> Result<(), Stop> {
-    let ids = |tables: Vec<_>| format!("{tables:?}");
-    let there: Vec<_> = view.catalog().tables().map(|table| table.id).collect();
-    let due: Vec<_> = expected.tables.keys().copied().collect();
-    if there != due {
-        return Err(wrong(format!("the catalog has tables {}, not {}", ids(there), ids(due))));
-    }
+    catalog::holds(view.catalog(), expected)?;
     for (id, table) in &expected.tables {
         let view = view.table(*id)?;
         scan(&view, table)?;
