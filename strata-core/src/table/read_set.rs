@@ -23,6 +23,7 @@ use crate::catalog::TableDef;
 use crate::error::{Error, Result};
 use crate::heap::{Changed, Heap, SegmentView};
 use crate::ids::{HeapId, IndexId, RowId, TableId, Timestamp};
+use crate::row::Schema;
 use crate::txn::Precondition;
 
 /// Bytes of keys that are kept a table.
@@ -140,7 +141,20 @@ impl TableReads {
         }
     }
 
-    fn matches(&self, changed: &Changed) -> Result<bool> {
+    /// The table as it was read, with the columns that it has got since at the end: a row is only read by a schema with all of its
+    /// columns, and what changed may be newer than the read.
+    fn widened(&self, newest: &TableDef) -> Arc<TableDef> {
+        let read = &self.def.schema.columns;
+        let Some(since) = newest.schema.columns.get(read.len()..).filter(|since| !since.is_empty()) else {
+            return Arc::clone(&self.def);
+        };
+        let columns = read.iter().chain(since).cloned().collect();
+        let schema = Schema::new(newest.schema.version, columns);
+        Arc::new(TableDef { schema, ..(*self.def).clone() })
+    }
+
+    /// Whether what changed matches a predicate. `def` is the table as [`widened`](Self::widened) to hold it.
+    fn matches(&self, def: &TableDef, changed: &Changed) -> Result<bool> {
         if self.whole {
             return Ok(true);
         }
@@ -152,14 +166,14 @@ impl TableReads {
             return Ok(true);
         }
         // From the segment as it was listed: the heap may have lost a row that came and ended since.
-        for index in &self.def.indexes {
+        for index in &def.indexes {
             let points = self.points.get(&index.id);
             let ranges: Vec<&KeyRange> = self.ranges.iter().filter(|range| range.0 == index.id).collect();
             if points.is_none() && ranges.is_empty() {
                 continue;
             }
             let mut has_key = false;
-            for_each_key(&self.def, index, &changed.segment, &changed.slots, |_, key, _| {
+            for_each_key(def, index, &changed.segment, &changed.slots, |_, key, _| {
                 has_key |= points.is_some_and(|points| points.contains(key))
                     || ranges.iter().any(|range| is_within(key, range));
                 Ok(())
@@ -234,14 +248,14 @@ impl Precondition for ReadCheck<'_> {
         for table in &mut self.tables {
             let reads = &table.reads;
             // A table that was dropped, or given a new heap, has lost what was read.
-            if catalog.table(reads.def.id).map(|def| def.heap).ok() != Some(reads.def.heap) {
-                return Err(Error::ReadConflict);
-            }
+            let newest = catalog.table(reads.def.id).ok().filter(|newest| newest.heap == reads.def.heap);
+            let newest = newest.ok_or(Error::ReadConflict)?;
             if reads.heap.last_change() > self.checked {
                 let new = table.checked_end..table.noted_end;
                 let changes = reads.heap.changes(self.snapshot, self.checked, new)?;
+                let def = reads.widened(newest);
                 for changed in &changes {
-                    if reads.matches(changed)? {
+                    if reads.matches(&def, changed)? {
                         return Err(Error::ReadConflict);
                     }
                 }
@@ -331,7 +345,7 @@ mod tests {
         assert!(reads.heap.row(gone).is_err(), "its segment is still there");
 
         for changed in &changes {
-            assert!(!reads.matches(changed).expect("reads"));
+            assert!(!reads.matches(&reads.def, changed).expect("reads"));
         }
     }
 }

@@ -5,7 +5,7 @@ use strata_core::catalog::IndexColumn;
 use strata_core::catalog::change::{NewColumn, NewIndex};
 use strata_core::ids::{ColumnId, TableId};
 use strata_core::row::{ColumnType, Datum, KeyOrder};
-use strata_core::table::{Isolation, Transaction};
+use strata_core::table::{Isolation, Transaction, encode_index_key};
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::{Database, Error, Options};
 
@@ -95,4 +95,36 @@ fn rows_are_looked_at_by_the_newest_definition_before_it_gets_a_constraint() {
     let row = view.row(segment.segment().first_row()).expect("is there");
     let values = row.to_datums(&view.def().schema).expect("decodes");
     assert_eq!(values, [Datum::Int64(1), Datum::Null, Datum::Int64(7)]);
+}
+
+/// What changed since a read may have columns that came since, too.
+#[test]
+fn a_read_is_checked_against_rows_with_more_columns() {
+    for (key, is_made) in [(8, true), (5, false)] {
+        let db = Database::in_memory(Options::default()).expect("opens");
+        let (table, elsewhere) = (create_accounts(&db, "read"), create_accounts(&db, "elsewhere"));
+        let reader = db.begin(Isolation::Serializable).expect("begins");
+        let view = reader.view().table(table).expect("is there");
+        let index = view.def().indexes[0].clone();
+        let mut sought = Vec::new();
+        encode_index_key(view.def(), &index, &account(5, 0), &mut sought).expect("encodes");
+        assert_eq!(view.first(index.id, &sought).expect("reads"), None);
+
+        let mut other = db.begin(Isolation::ReadCommitted).expect("begins");
+        let added = NewColumn::new("added", ColumnType::Int64);
+        block_on(other.change_catalog(|catalog| catalog.add_column(table, added))).expect("new");
+        let def = other.newest_catalog().table(table).expect("is there").clone();
+        let mut values = account(key, 0);
+        values.push(Datum::Int64(7));
+        block_on(other.insert(&def, &values)).expect("inserts");
+        commit(other);
+
+        let def = reader.newest_catalog().table(elsewhere).expect("is there").clone();
+        block_on(reader.lock_table(elsewhere, TableLockMode::RowExclusive)).expect("free");
+        block_on(reader.insert(&def, &account(1, 0))).expect("inserts");
+        match reader.commit() {
+            Ok(ticket) => assert!(ticket.wait().is_ok() && is_made),
+            Err(error) => assert!(matches!(error, Error::ReadConflict) && !is_made, "key {key}: {error}"),
+        }
+    }
 }
