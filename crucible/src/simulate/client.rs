@@ -16,7 +16,7 @@ use super::action::Action;
 use super::filter::Condition;
 use super::model::{Model, State, Write};
 use super::open::Open;
-use super::reads::{Part, Read};
+use super::reads::Part;
 use super::statement::{change, get, insert, lock_row, pick_of, range};
 use super::stop::{Stop, wrong};
 use super::tally::{Did, SharedTally};
@@ -228,12 +228,14 @@ impl Session {
         self.let_go_of_own();
         let ticket = match txn.commit() {
             Ok(ticket) => ticket,
-            // A condition that could not be asked of a row takes it for one of its own.
-            Err(Error::ReadConflict) if shared.disk.has_failed() && reads.due.iter().any(Read::was_blind) => {
-                return Err(Stop::Ended(Error::ReadConflict));
-            }
             Err(Error::ReadConflict) => {
-                return Err(refusal::of_reads(shared.model.borrow().latest(), &reads, &writes));
+                let (model, disk_failed) = (shared.model.borrow(), shared.disk.has_failed());
+                let newest = model.latest();
+                // A condition that cannot be asked of a row takes it for one of its own.
+                if reads.due.iter().any(|read| read.was_blind(newest, disk_failed)) {
+                    return Err(Stop::Ended(Error::ReadConflict));
+                }
+                return Err(refusal::of_reads(newest, &reads, &writes));
             }
             Err(error) => return Err(error.into()),
         };

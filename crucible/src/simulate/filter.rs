@@ -51,6 +51,11 @@ impl Condition {
         self.was_blind.load(Ordering::SeqCst)
     }
 
+    /// Whether the table has got columns since.
+    pub(super) fn is_older_than(&self, newest: &TableDef) -> bool {
+        self.def.schema.columns.len() < newest.schema.columns.len()
+    }
+
     fn column(&self) -> &Column {
         &self.def.schema.columns[self.column]
     }

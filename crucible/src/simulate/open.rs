@@ -17,7 +17,7 @@ use strata_core::txn::TableLockMode;
 
 use super::catalog;
 use super::client::Shared;
-use super::model::{OWN, State, Write};
+use super::model::{OWN, Row, State, Write};
 use super::reads::{Part, Read};
 use super::stop::{Stop, wrong};
 use super::tally::Did;
@@ -178,6 +178,7 @@ impl Open {
         shared: &Shared,
         table: TableId,
         values: &[Datum],
+        replaces: Option<&Row>,
         refusal: Option<&Error>,
     ) {
         self.reads.claimed.insert(table);
@@ -190,10 +191,10 @@ impl Open {
         let newest = model.latest();
         if matches!(refusal, None | Some(Error::DuplicateKey { .. })) {
             // It may have found one key free before it was refused for another.
-            self.reads.claims.extend(Read::of_free_keys(&seen, table, values));
+            self.reads.claims.extend(Read::of_free_keys(&seen, table, values, replaces));
         }
         match refusal {
-            None => self.reads.due.extend(Read::of_free_keys(newest, table, values)),
+            None => self.reads.due.extend(Read::of_free_keys(newest, table, values, replaces)),
             Some(Error::DuplicateKey { index, key, .. }) => {
                 let Some(there) = newest.tables.get(&table).filter(|table| table.def.index(*index).is_some())
                 else {

@@ -14,7 +14,7 @@ use strata_core::ids::{HeapId, IndexId, TableId};
 use strata_core::row::Datum;
 
 use super::filter::Condition;
-use super::model::{State, key_of};
+use super::model::{Row, State, key_of};
 use super::verify::is_within;
 
 /// Which rows of a table a read depends on.
@@ -61,19 +61,29 @@ impl Read {
         Self { table, part, heap: heap(state, table), rows }
     }
 
-    /// The reads of an insertion that was let through: of the unique keys that the row has.
-    pub(super) fn of_free_keys(state: &State, table: TableId, values: &[Datum]) -> Vec<Self> {
+    /// The reads of an insertion that was let through: of the unique keys that the row has, and the one that it replaces has not.
+    pub(super) fn of_free_keys(
+        state: &State,
+        table: TableId,
+        values: &[Datum],
+        replaces: Option<&Row>,
+    ) -> Vec<Self> {
         let Some(there) = state.tables.get(&table) else { return Vec::new() };
         let unique = there.def.indexes.iter().filter(|index| index.unique);
         let keys = unique.map(|index| (index, there.key(index, values)));
-        keys.filter(|(_, (_, has_null))| !has_null)
+        let kept = |index| replaces.map(|row| there.key(index, &row.all_values(&there.def)).0);
+        keys.filter(|(index, (key, has_null))| !has_null && kept(index).as_ref() != Some(key))
             .map(|(index, (key, _))| Self::of(state, table, Part::key(&there.def, index.id, key)))
             .collect()
     }
 
-    /// Whether its condition was asked about rows that could not be read, and so let them through.
-    pub(super) fn was_blind(&self) -> bool {
-        matches!(&self.part, Part::Filter(condition) if condition.was_blind())
+    /// Whether its condition was asked about rows that it could not read, and so let through: because the disk has failed, or because
+    /// they have columns that are newer than the condition.
+    pub(super) fn was_blind(&self, newest: &State, disk_failed: bool) -> bool {
+        let Part::Filter(condition) = &self.part else { return false };
+        let table = newest.tables.get(&self.table);
+        let has_grown = table.is_some_and(|table| condition.is_older_than(&table.def));
+        condition.was_blind() && (disk_failed || has_grown)
     }
 
     /// Fails, in words, unless a later state has the same rows there.

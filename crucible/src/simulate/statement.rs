@@ -36,12 +36,12 @@ pub(super) async fn insert(shared: &Shared, open: &mut Open, table: u64, seed: u
     match open.txn.insert(&def, &values).await {
         Ok(_) => {
             let said = format!("inserted row {tag} with key {:?} into {}", values[schema::KEY], def.name);
-            open.note_keys(shared, def.id, &values, None);
+            open.note_keys(shared, def.id, &values, None, None);
             open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
             Ok(said)
         }
         Err(error) => {
-            open.note_keys(shared, def.id, &values, Some(&error));
+            open.note_keys(shared, def.id, &values, None, Some(&error));
             Err(refusal::of_row(error, || open.published(shared), def.id, tag, &values))
         }
     }
@@ -182,12 +182,12 @@ pub(super) async fn change(
     match open.txn.update(&target.view, row, &values).await {
         Ok(_) => {
             let said = format!("updated row {tag} of {} to key {:?}", def.name, values[schema::KEY]);
-            open.note_keys(shared, table, &values, None);
+            open.note_keys(shared, table, &values, Some(&before), None);
             open.writes.push(Write::Put { table, tag, values, replaces: Some(before) });
             Ok(said)
         }
         Err(error) => {
-            open.note_keys(shared, table, &values, Some(&error));
+            open.note_keys(shared, table, &values, Some(&before), Some(&error));
             Err(refusal::of_row(error, || open.published(shared), table, tag, &values))
         }
     }
