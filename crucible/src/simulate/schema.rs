@@ -122,7 +122,7 @@ pub(super) fn row(def: &TableDef, tag: i64, key: Datum, random: &mut Random) -> 
 pub(super) fn plain_row(def: &TableDef, tag: i64, key: Datum) -> Vec<Datum> {
     let rest = def.schema.columns.iter().skip(2).map(|column| match column.nullable {
         true => Datum::Null,
-        false => value_but_null(&column.column_type, &mut Random::new(tag.unsigned_abs())),
+        false => plain_value(&column.column_type, tag),
     });
     [Datum::Int64(tag), key].into_iter().chain(rest).collect()
 }
@@ -133,6 +133,17 @@ pub(super) fn key(def: &TableDef, keys: u64, random: &mut Random) -> Datum {
         return Datum::Null;
     }
     Datum::Int64(random.within(0..keys) as i64)
+}
+
+/// A short value that is not NULL; of a type that may be unique, another for each row.
+fn plain_value(column_type: &ColumnType, tag: i64) -> Datum {
+    match column_type {
+        ColumnType::Int32 => Datum::Int32(0),
+        ColumnType::Bool => Datum::Bool(false),
+        ColumnType::Float64 => Datum::Float64(0.0),
+        ColumnType::Text => Datum::Text(String::new()),
+        _ => Datum::Int64(-tag),
+    }
 }
 
 /// Any value of a type that is not NULL.
