@@ -9,7 +9,8 @@
 //! reader with a recent snapshot takes one step, and memory goes back as soon as the last reader has left.
 //!
 //! The writer may push out of order (replay meets marks older than those that the persisted set holds): the link is then
-//! put where it belongs. Nobody reads or prunes during replay.
+//! put where it belongs. Nobody reads during replay, and replay prunes between two records only what is older than all that it
+//! will push.
 
 use std::sync::Arc;
 

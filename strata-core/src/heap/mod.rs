@@ -217,7 +217,7 @@ impl Heap {
     }
 
     /// Shortens the list of versions and collapses groups of marks: what no live snapshot (ascending), and none at
-    /// `published` or later, can tell apart. Called now and then, also during replay, by one thread at a time.
+    /// `published` or later, can tell apart. Called now and then by one thread at a time: maintenance, and before it replay.
     pub fn prune(&self, live_snapshots: &[Timestamp], published: Timestamp) {
         debug_assert!(live_snapshots.is_sorted());
         self.register_sealed();

@@ -37,6 +37,8 @@ pub(crate) trait Memtable: Send + Sync {
     fn insert(&self, entries: &[IndexEntry<'_>]) -> Inserted;
     /// Takes out the entries of `key` for which `drop` says so.
     fn remove(&self, index: IndexId, key: &[u8], drop: &mut dyn FnMut(RowId) -> bool) -> Removed;
+    /// As [`remove`](Self::remove), of all keys of an index.
+    fn sweep(&self, index: IndexId, drop: &mut dyn FnMut(RowId) -> bool) -> Removed;
     /// The largest row below `below` with exactly this key.
     fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId>;
     /// Appends up to `limit` entries with rows below `below` to `out`, in the direction of travel. What is left goes
@@ -168,6 +170,22 @@ fn rows_of<'m>(map: &'m IndexMap, key: &[u8]) -> Option<&'m Rows> {
     if InlineKey::is_short(key) { map.get(&InlineKey::new(key)) } else { map.get(key) }
 }
 
+/// Takes rows of a key out. Where none is left, the key is to go too.
+fn remove_rows(key: &[u8], rows: &mut Rows, drop: &mut dyn FnMut(RowId) -> bool) -> (Removed, bool) {
+    let before = rows.as_slice().len();
+    let kept: Vec<RowId> = rows.as_slice().iter().copied().filter(|row| !drop(*row)).collect();
+    let entries = before - kept.len();
+    let mut bytes = entries * charge(key, false);
+    let is_empty = kept.is_empty();
+    match kept[..] {
+        _ if entries == 0 => {}
+        [] => bytes = bytes - charge(key, false) + charge(key, true),
+        [only] => *rows = Rows::One(only),
+        _ => *rows = Rows::Many(kept),
+    }
+    (Removed { entries, bytes }, is_empty)
+}
+
 /// What an entry is charged, given whether its key was there before.
 fn charge(key: &[u8], new_key: bool) -> usize {
     if new_key { ENTRY_OVERHEAD_BYTES + key.len() } else { 2 * size_of::<RowId>() }
@@ -210,21 +228,25 @@ impl Memtable for BTreeMemtable {
         let Some(map) = self.map(index) else { return Removed::default() };
         let mut map = map.write();
         let Some(rows) = map.get_mut(key) else { return Removed::default() };
-        let before = rows.as_slice().len();
-        let kept: Vec<RowId> = rows.as_slice().iter().copied().filter(|row| !drop(*row)).collect();
-        let entries = before - kept.len();
-        let mut bytes = entries * charge(key, false);
-        match kept[..] {
-            _ if entries == 0 => {}
-            [] => {
-                bytes = bytes - charge(key, false) + charge(key, true);
-                map.remove(key);
-            }
-            [only] => *rows = Rows::One(only),
-            _ => *rows = Rows::Many(kept),
+        let (removed, is_empty) = remove_rows(key, rows, drop);
+        if is_empty {
+            map.remove(key);
         }
-        self.entries.fetch_sub(entries as u64, Ordering::Relaxed);
-        Removed { entries, bytes }
+        self.entries.fetch_sub(removed.entries as u64, Ordering::Relaxed);
+        removed
+    }
+
+    fn sweep(&self, index: IndexId, drop: &mut dyn FnMut(RowId) -> bool) -> Removed {
+        let Some(map) = self.map(index) else { return Removed::default() };
+        let mut all = Removed::default();
+        map.write().retain(|key, rows| {
+            let (removed, is_empty) = remove_rows(key.as_slice(), rows, drop);
+            all.entries += removed.entries;
+            all.bytes += removed.bytes;
+            !is_empty
+        });
+        self.entries.fetch_sub(all.entries as u64, Ordering::Relaxed);
+        all
     }
 
     fn first(&self, index: IndexId, key: &[u8], below: RowId) -> Option<RowId> {
@@ -320,6 +342,24 @@ mod tests {
         let rest = memtable.remove(INDEX, b"a", &mut |_| true);
         assert_eq!((rest.entries, some.bytes + rest.bytes), (1, charged));
         assert_eq!((memtable.first(INDEX, b"a", RowId::MAX), memtable.entries()), (None, 0));
+    }
+
+    #[test]
+    fn sweeping_is_removing_from_every_key() {
+        let memtable = BTreeMemtable::default();
+        let other = IndexEntry { index: IndexId::new(2), key: b"a", row: RowId::new(5) };
+        let entries = [entry(b"a", 5), entry(b"b", 6), entry(b"b", 7), entry(b"b", 9), entry(b"c", 8)];
+        let charged = memtable.insert(&entries).bytes;
+        memtable.insert(&[other]);
+        let some = memtable.sweep(INDEX, &mut |row| row.get() < 8);
+        assert_eq!((some.entries, memtable.entries()), (3, 3));
+        let first = |key: &[u8]| memtable.first(INDEX, key, RowId::MAX).map(RowId::get);
+        assert_eq!([first(b"a"), first(b"b"), first(b"c")], [None, Some(9), Some(8)]);
+        assert_eq!(memtable.first(INDEX, b"b", RowId::new(9)), None);
+        assert_eq!(memtable.sweep(INDEX, &mut |_| false), Removed::default());
+        let rest = memtable.sweep(INDEX, &mut |_| true);
+        assert_eq!((rest.entries, some.bytes + rest.bytes), (2, charged));
+        assert_eq!(memtable.first(other.index, b"a", RowId::MAX), Some(other.row), "it is of another index");
     }
 
     #[test]

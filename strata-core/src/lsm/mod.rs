@@ -30,7 +30,8 @@
 //! # Garbage
 //! Entries of rows that nobody sees go with a flush or a compaction. Before that, those of a key that is updated all day
 //! leave the memtable when the key is written ([`IndexTree::apply`] says when it is worth it), and walks leap over long
-//! stretches of them, as a queue has them in front ([`RangeCursor::note_garbage`]).
+//! stretches of them, as a queue has them in front ([`RangeCursor::note_garbage`]). Replay sweeps the memtables instead
+//! ([`IndexTree::sweep_garbage`]).
 //!
 //! # Memory
 //! Memtables are charged by reservations that the writer made ahead ([`IndexTree::reserve`]); table pages are charged to

@@ -188,6 +188,20 @@ impl IndexTree {
         entries
     }
 
+    /// As [`remove_garbage`](Self::remove_garbage), of all keys: for replay, which makes again in one go what left the
+    /// memtables bit by bit.
+    pub fn sweep_garbage(&self, liveness: &dyn Liveness) -> usize {
+        let mut entries = 0;
+        for slot in self.state.load().memtables() {
+            for index in slot.memtable.indexes() {
+                let removed = slot.memtable.sweep(index, &mut |row| liveness.is_garbage(index, row));
+                slot.reservation.lock().shrink(removed.bytes);
+                entries += removed.entries;
+            }
+        }
+        entries
+    }
+
     /// A row that [`first`](Self::first) has found for this key, or a flush has met, the newest one if there were several; or,
     /// seldom, one of another key. There may be newer ones. No I/O.
     pub fn hint(&self, index: IndexId, key: &[u8]) -> Option<RowId> {

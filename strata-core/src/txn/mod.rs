@@ -12,6 +12,7 @@ pub mod record;
 pub mod recovery;
 mod snapshot;
 mod store;
+mod sweep;
 mod ticket;
 mod write_set;
 

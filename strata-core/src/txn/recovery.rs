@@ -7,9 +7,12 @@
 //! | index entries | the record ends at or before the position to which index entries were flushed |
 //! | bulk loads | the manifest names the load; their blocks only where it names another form of the segment, or not the heap |
 //! | counts of live rows | never: the manifest has them as of the journal's start, exactly |
+//!
+//! What maintenance and readers take out of memory while a database is open, replay takes out itself ([`Sweeper`]).
 
 use super::record::RecordBody;
 use super::store::{Loads, Replay, Store};
+use super::sweep::Sweeper;
 use crate::error::{Error, Result};
 use crate::ids::{LoadId, Lsn, Timestamp};
 use crate::journal::Record;
@@ -35,6 +38,7 @@ pub fn replay(
     loads: &dyn Loads,
 ) -> Result<Replayed> {
     let mut replayed = Replayed::default();
+    let mut sweeper = Sweeper::new(store.pool.cap());
     for record in records {
         let record = record?;
         let damaged = |detail: String| Error::Corrupt {
@@ -44,7 +48,8 @@ pub fn replay(
         };
         let (body, placement) = RecordBody::decode(record.payload)
             .map_err(|damage| damaged(format!("{} (byte {})", damage.detail, damage.offset)))?;
-        let mode = Replay::Yes { index_flushed: record.lsn_end <= index_flushed, loads };
+        let index_flushed = record.lsn_end <= index_flushed;
+        let mode = Replay::Yes { index_flushed, loads };
         for load in body.loads() {
             replayed.last_load = replayed.last_load.max(Some(load.load));
             if !loads.has(load.load) {
@@ -54,15 +59,25 @@ pub fn replay(
                 }
             }
         }
-        let mut prepared = store.prepare(&body, Some(&placement))?;
+        let mut prepared = match store.prepare(&body, Some(&placement)) {
+            Err(Error::OutOfMemory { .. }) => {
+                sweeper.clean(store, last_commit(store));
+                store.prepare(&body, Some(&placement))?
+            }
+            prepared => prepared?,
+        };
         store.with_section(|section| {
             if placement.timestamp <= section.last {
                 return Err(damaged(format!("its timestamp {} is not new", placement.timestamp)));
             }
-            let _crowded = store.apply(section, &body, &placement, &mut prepared, mode, record.lsn_end);
+            // Crowded keys are swept with all others.
+            store.apply(section, &body, &placement, &mut prepared, mode, record.lsn_end);
             Ok(())
         })?;
         store.snapshots.publish(placement.timestamp);
+        drop(prepared);
+        let bytes = record.lsn_end.get() - record.lsn_start.get();
+        sweeper.applied(store, &body, bytes, !index_flushed, placement.timestamp);
         replayed.records += 1;
     }
     Ok(replayed)

@@ -178,7 +178,10 @@ impl Model {
             4 => self.maintain(),
             5 if self.below(4) == 0 => {
                 self.live.clear();
-                self.rig.reopen();
+                match self.below(2) {
+                    0 => self.rig.reopen(),
+                    _ => self.rig.reopen_pruning(),
+                }
             }
             6 => self.check(),
             7 if self.below(4) == 0 => {

@@ -155,12 +155,22 @@ impl Rig {
 
     /// Loses memory; opens what the manifest names and replays the journal.
     pub fn reopen(&mut self) {
+        self.reopen_with(|_, _| ());
+    }
+
+    /// As [`reopen`](Self::reopen), and prunes after each record.
+    pub fn reopen_pruning(&mut self) {
+        self.reopen_with(|heap, record| heap.prune(&[], record.ts));
+    }
+
+    fn reopen_with(&mut self, after: impl Fn(&Heap, &Record)) {
         let (env, cache) = env(&self.store, self.pool_bytes);
         let heap = Heap::open(HEAP, env, &self.state.heaps[&HEAP]).expect("a heap");
         self.heap = Arc::new(heap.with_segment_bytes(self.segment_bytes));
         self.cache = cache;
         for record in &self.journal[self.start..] {
             apply(&self.heap, record, true);
+            after(&self.heap, record);
         }
     }
 
