@@ -29,7 +29,8 @@
 //! | none | torn tail: cut behind the last whole record |
 //!
 //! **Failure.** A failed write or sync latches: the outcome of what was appended is unknown, and every later flush
-//! fails with `Poisoned`. [`Journal::reserve`] is where a full disk or a full pool shows, before anything is appended.
+//! fails with `Poisoned`. [`Journal::reserve`] is where a full disk or a full pool shows, before anything is appended; it leaves
+//! the disk as it was then.
 //!
 //! **Locks**, in order: `writer` (held over writes and syncs) → `preparer` (held over the making of segments) →
 //! `segments`, `ready`, `pending`, `waiters` (short, never nested, never over I/O). `append` takes `pending` only.

@@ -1,13 +1,12 @@
 //! Going on in a short segment, so that an idle journal takes no room on the disk.
 
-use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::Lsn;
 use crate::journal::Journal;
 use crate::journal::batch::ALIGNMENT;
-use crate::journal::segment::{Cut, Segment, SegmentHeader, file_name};
+use crate::journal::segment::{Cut, Segment, SegmentHeader};
 use crate::journal::shared::{ClosedSegment, Shared};
 use crate::journal::space::Preparer;
 use crate::journal::writer::Writer;
@@ -87,15 +86,6 @@ impl Shared {
 
     /// Sees to it that a half-made segment never comes back: its header would cut off what is written from now on.
     fn disown(&self, segment: u64) -> Result<()> {
-        let path = self.space.dir.join(file_name(segment));
-        let gone = match self.space.vfs.remove(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => self.space.vfs.sync_dir(&self.space.dir),
-        };
-        gone.map_err(|source| {
-            let error = Error::io("remove", &path, source);
-            self.poison(&error);
-            error
-        })
+        self.space.remove(segment).inspect_err(|error| self.poison(error))
     }
 }

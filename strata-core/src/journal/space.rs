@@ -1,9 +1,12 @@
 //! Room on the disk, before it is needed.
 //!
 //! `free` bytes are left in the active segment and in the prepared ones behind it. What is promised to writers and
-//! what is appended but not yet written must fit; a reservation that does not makes segments until it does.
+//! what is appended but not yet written must fit; a reservation that does not makes segments until it does. Where the disk has no
+//! room for one of them, the others are given up again, from the last one on, so that there is room for what is smaller: a flush above
+//! all, which may be what makes room.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +16,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::journal::batch::{ALIGNMENT, HEADER_BYTES, MAX_BATCH_BYTES};
 use crate::journal::record::{FRAME_BYTES, MAX_RECORD_BYTES};
-use crate::journal::segment::{Segment, SegmentHeader};
+use crate::journal::segment::{Segment, SegmentHeader, file_name};
 use crate::journal::shared::{Shared, SharedRef};
 use crate::memory::{MemoryPool, Reservation};
 use crate::vfs::Vfs;
@@ -74,6 +77,52 @@ impl Space {
             return Ok(());
         }
         self.prepare_locked(&mut preparer)
+    }
+
+    /// Gives up what nobody was promised, but for a spare that is wanted anyway.
+    ///
+    /// Numbers of segments that were given up are handed out again, so each must be gone for good before the one before it goes: if
+    /// the power fails, none stands behind a segment that is made, or an epoch that begins, under a lower number. Where that
+    /// cannot be had, this ends.
+    fn give_up_unpromised(&self, shared: &Shared) {
+        let mut preparer = self.preparer.lock();
+        // The one that could not be made is behind them all.
+        let mut gone = self.remove(preparer.next_segment);
+        while gone.is_ok()
+            && let Some(segment) = self.take_unpromised(shared)
+        {
+            debug_assert_eq!(segment.number + 1, preparer.next_segment, "numbers have no gaps");
+            preparer.next_segment = segment.number;
+            preparer.next_bytes = segment.bytes;
+            gone = self.remove(segment.number);
+        }
+        if let Err(error) = gone {
+            tracing::warn!(%error, "journal segments that nobody needs are kept");
+        }
+    }
+
+    /// Takes the last prepared segment away if all promises are kept without it.
+    fn take_unpromised(&self, shared: &Shared) -> Option<Segment> {
+        let mut ready = self.ready.lock();
+        let room = ready.back()?.bytes - ALIGNMENT;
+        // First the room, then the look: who reserves meanwhile finds too little and waits for the preparer, or is seen here.
+        let left = self.free.fetch_sub(room, Ordering::SeqCst) - room;
+        let is_wanted = ready.len() == 1 && left < self.low_water.load(Ordering::SeqCst);
+        if is_wanted || !self.suffices(shared) {
+            self.free.fetch_add(room, Ordering::SeqCst);
+            return None;
+        }
+        ready.pop_back()
+    }
+
+    /// Removes a segment's file for good, if it is there.
+    pub fn remove(&self, segment: u64) -> Result<()> {
+        let path = self.dir.join(file_name(segment));
+        let gone = match self.vfs.remove(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => self.vfs.sync_dir(&self.dir),
+        };
+        gone.map_err(|source| Error::io("remove", &path, source))
     }
 
     fn prepare_locked(&self, preparer: &mut Preparer) -> Result<()> {
@@ -167,7 +216,11 @@ impl JournalSpace {
         let cost = shared.space.cost((bytes + FRAME_BYTES) as u64);
         shared.space.promised.fetch_add(cost, Ordering::SeqCst);
         let space = Self { shared: Arc::clone(shared), cost, _memory: memory };
-        shared.space.prepare_promised(shared)?;
+        if let Err(error) = shared.space.prepare_promised(shared) {
+            drop(space);
+            shared.space.give_up_unpromised(shared);
+            return Err(error);
+        }
         Ok(space)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use strata_core::ids::TableId;
 use strata_core::maintenance::{MaintenanceMode, MaintenanceOptions, Step};
+use strata_core::row::Datum;
 use strata_core::table::Isolation;
 use strata_core::txn::{RowLockMode, TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, SeededRandom, SmallDisk};
@@ -151,4 +152,30 @@ fn the_manifest_has_room_to_tell_what_is_given_back() {
         drop_table(&db, ballast);
         goes_on(&db, accounts, rows);
     }
+}
+
+/// The journal makes file after file for a large commit. Where the last has no room, the others go again.
+#[test]
+fn a_refused_commit_leaves_the_disk_as_it_was() {
+    const MIB: u64 = 1 << 20;
+    let disk = SmallDisk::new(Arc::new(MemVfs::new()));
+    // So much memory that the rows stay in the record.
+    let sizes = Sizes { journal_file_bytes: MIB, ..Sizes::default() };
+    let options = Options { sizes, ..manual() };
+    let db = Database::open_with_vfs(Arc::new(disk.clone()), Path::new(DIR), options).expect("opens");
+    let accounts = create_accounts(&db, "accounts");
+    let long = |ids: std::ops::Range<i64>| -> Vec<_> {
+        ids.map(|id| vec![Datum::Int64(id), Datum::Int64(0), Datum::Text("x".repeat(4_000))]).collect()
+    };
+    let before = disk.used();
+    disk.leave(4 * MIB + MIB / 2);
+    for _ in 0..3 {
+        let refused = insert(&db, accounts, &long(0..1_500));
+        assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");
+        let kept = disk.used() - before;
+        assert!(kept <= MIB, "{kept} bytes: more than a spare file");
+    }
+    insert(&db, accounts, &long(0..500)).expect("there is room for this");
+    assert_eq!(scan(&db, accounts).len(), 500);
+    assert_clean(&db);
 }

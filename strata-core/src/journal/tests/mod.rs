@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod faults;
 mod operation;
+mod refused;
 mod torn;
 
 use std::path::{Path, PathBuf};
