@@ -12,7 +12,8 @@ use crate::block::{BlockStore, MemBlockStore};
 use crate::cache::{CacheOptions, PageCache};
 use crate::ids::{IndexId, RowId};
 use crate::lsm::{
-    CompactionOutcome, FlushOutcome, IndexEntry, IndexTree, Liveness, LsmOptions, SsTableWriter, TableOptions,
+    CompactionOutcome, FlushOutcome, IndexEntry, IndexTree, Liveness, LsmOptions, RangeCursor, SsTableWriter,
+    TableOptions,
 };
 use crate::manifest::{Edit, ManifestState, SsTableMeta};
 use crate::memory::MemoryPool;
@@ -393,6 +394,43 @@ fn an_entry_in_two_sources_is_handed_out_once() {
     let found = [(); 3].map(|()| rows.next().expect("intact").map(RowId::get));
     assert_eq!(found, [Some(1), Some(0), None]);
     bench.check();
+}
+
+/// Goes over this many entries, saying of each that it is garbage.
+fn walk_over_garbage(cursor: &mut RangeCursor, entries: usize) {
+    for _ in 0..entries {
+        assert!(cursor.next().expect("intact").is_some());
+        assert!(!cursor.note_garbage(), "it stands in a table");
+    }
+}
+
+#[test]
+fn a_stretch_of_garbage_that_two_walks_found_at_once_sends_no_walk_round_in_circles() {
+    let bench = Bench::new(LsmOptions::default());
+    let keys: Vec<[u8; 4]> = (0..200u32).map(u32::to_be_bytes).collect();
+    let entries: Vec<_> = keys.iter().zip(0..).map(|(key, row)| (PK, &key[..], row)).collect();
+    assert_eq!(bench.adopt(&entries, 0).len(), 1);
+    let from = |number: usize| {
+        let lower = Bound::Included(keys[number].to_vec());
+        bench.tree.range(PK, lower, Bound::Unbounded, false, RowId::MAX)
+    };
+    // The first walk is at the end of what is decoded at a time; what the second one finds covers all of that, and
+    // a little more, which the first one then leaps over.
+    let mut first = from(65);
+    walk_over_garbage(&mut first, 15);
+    walk_over_garbage(&mut from(0), 81);
+    walk_over_garbage(&mut first, 1);
+    assert!(first.has_leapt());
+    drop(first);
+    let mut back = bench.tree.range(PK, Bound::Unbounded, Bound::Unbounded, true, RowId::MAX);
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    while let Some((key, _)) = back.next().expect("intact") {
+        assert!(found.last().is_none_or(|last| key < &last[..]), "{key:?} comes after {:?}", found.last());
+        found.push(key.to_vec());
+    }
+    assert!(found.len() < keys.len(), "it leaps too");
+    let living: Vec<Vec<u8>> = keys[82..].iter().rev().map(|key| key.to_vec()).collect();
+    assert_eq!(found[..living.len()], living, "the living are all there");
 }
 
 #[test]

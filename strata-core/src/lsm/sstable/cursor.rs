@@ -181,16 +181,20 @@ impl RunCursor {
             && let Some(range) = table.dead_range().filter(|range| range.contains(entry))
         {
             match &mut self.streak {
-                Some(streak) if streak.table == self.table => streak.join(&range, self.reverse),
+                Some(streak) if streak.table == self.table => streak.join(&range),
                 _ => {
                     let before = self.streak.replace(Streak::leapt(self.table, &range));
                     publish(&run, before);
                 }
             }
             self.leapt = true;
-            let (left, end) = (self.table, if self.reverse { &range.first } else { &range.last });
-            self.enter_table(Part::Of(table.to_stored(end.as_position())))?;
-            while self.table == left && self.current().is_some_and(|entry| range.contains(entry)) {
+            let (left, reverse) = (self.table, self.reverse);
+            let end = if reverse { range.first.as_position() } else { range.last.as_position() };
+            self.enter_table(Part::Of(table.to_stored(end)))?;
+            // It enters some entries before the end, and so before the whole stretch where that is short: to stop at
+            // whatever is outside the stretch would be to go back.
+            let is_on_the_way = |entry: Position<'_>| if reverse { entry >= end } else { entry <= end };
+            while self.table == left && self.current().is_some_and(is_on_the_way) {
                 self.step_on()?;
             }
         }

@@ -16,6 +16,7 @@ const GROWTH_MIN: u64 = 16;
 pub(crate) struct DeadRange {
     pub first: PositionBuf,
     pub last: PositionBuf,
+    /// At least so many are in it.
     pub entries: u64,
 }
 
@@ -55,14 +56,20 @@ impl Streak {
         self.range.entries += 1;
     }
 
-    /// Adds the stretch that follows at once in the direction of travel.
-    pub fn join(&mut self, range: &DeadRange, reverse: bool) {
-        if reverse {
-            self.range.first = range.first.clone();
-        } else {
-            self.range.last = range.last.clone();
+    /// Adds a stretch that the next entry in the direction of travel is in. Another walk may have found it meanwhile, and
+    /// it may reach back over what this one has.
+    pub fn join(&mut self, range: &DeadRange) {
+        let own = &mut self.range;
+        let (first, last) = (range.first.as_position(), range.last.as_position());
+        let is_apart = last < own.first.as_position() || own.last.as_position() < first;
+        // What both have counts once; where neither has all of the other, how much that is nobody knows.
+        own.entries = if is_apart { own.entries + range.entries } else { own.entries.max(range.entries) };
+        if first < own.first.as_position() {
+            own.first = range.first.clone();
         }
-        self.range.entries += range.entries;
+        if own.last.as_position() < last {
+            own.last = range.last.clone();
+        }
         self.known = self.known.max(range.entries);
     }
 
@@ -70,5 +77,59 @@ impl Streak {
     pub fn end(self) -> Option<DeadRange> {
         let grown = self.range.entries - self.known;
         (self.range.entries >= ENTRIES_MIN && grown >= GROWTH_MIN).then_some(self.range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RowId;
+
+    fn entry(number: u8) -> PositionBuf {
+        PositionBuf { prefix: vec![0, 0, 0, 1, number], row: RowId::ZERO }
+    }
+
+    fn range(first: u8, last: u8) -> DeadRange {
+        DeadRange { first: entry(first), last: entry(last), entries: u64::from(last - first) + 1 }
+    }
+
+    /// A streak of a walk over these entries, in that order.
+    fn walked(first: u8, last: u8) -> Streak {
+        let reverse = last < first;
+        let mut streak = Streak::begin(0, entry(first).as_position());
+        let rest =
+            if reverse { (last..first).rev().collect::<Vec<_>>() } else { (first + 1..=last).collect() };
+        rest.into_iter().for_each(|number| streak.extend(entry(number).as_position(), reverse));
+        streak
+    }
+
+    #[test]
+    fn a_joined_stretch_is_all_that_either_had_and_no_entry_counts_twice() {
+        let joined = |mut streak: Streak, range: DeadRange| {
+            streak.join(&range);
+            (streak.range, streak.known)
+        };
+        for (from, to) in [(65, 79), (79, 65)] {
+            assert_eq!(joined(walked(from, to), range(0, 80)), (range(0, 80), 81), "it had none of its own");
+        }
+        assert_eq!(joined(walked(0, 63), range(64, 99)), (range(0, 99), 36), "end to end");
+        assert_eq!(joined(walked(99, 64), range(0, 63)), (range(0, 99), 64), "end to end");
+        for (streak, found) in [(walked(0, 63), range(50, 99)), (walked(99, 50), range(0, 63))] {
+            let known = found.entries;
+            let union = DeadRange { entries: 64, ..range(0, 99) };
+            assert_eq!(joined(streak, found), (union, known), "of 100, it is sure of 64");
+        }
+    }
+
+    #[test]
+    fn what_another_walk_has_noted_is_not_noted_anew() {
+        let mut streak = walked(65, 79);
+        streak.join(&range(0, 80));
+        (81..96).for_each(|number| streak.extend(entry(number).as_position(), false));
+        assert_eq!(streak.end(), None, "it has grown by 15");
+        let mut streak = walked(65, 79);
+        streak.join(&range(0, 80));
+        (81..97).for_each(|number| streak.extend(entry(number).as_position(), false));
+        assert_eq!(streak.end(), Some(range(0, 96)));
     }
 }

@@ -9,9 +9,10 @@ use crate::cache::{Access, CacheOptions, PageCache};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlockId, IndexId, RowId};
 use crate::lsm::hints::Hints;
-use crate::lsm::key::{Position, PositionBuf, Probe, split_prefix};
+use crate::lsm::key::{Limit, Position, PositionBuf, Probe, split_prefix};
 use crate::lsm::options::TableOptions;
 use crate::lsm::sstable::cursor::RunCursor;
+use crate::lsm::sstable::dead_range::DeadRange;
 use crate::lsm::sstable::table::SsTable;
 use crate::lsm::sstable::writer::SsTableWriter;
 use crate::lsm::version::Run;
@@ -344,7 +345,7 @@ fn a_walk_from_a_position_starts_there_in_both_directions() {
     for at in expected.iter().chain(&between) {
         for (reverse, inclusive) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut cursor = RunCursor::new(Arc::clone(&run), reverse, Access::Point);
-            cursor.seek(&crate::lsm::key::Limit { at: at.clone(), inclusive }, None).expect("intact");
+            cursor.seek(&Limit { at: at.clone(), inclusive }, None).expect("intact");
             let position = at.as_position();
             let admits = |entry: Position<'_>| match (reverse, inclusive) {
                 (false, false) => entry > position,
@@ -355,6 +356,29 @@ fn a_walk_from_a_position_starts_there_in_both_directions() {
             let mut within = expected.iter().filter(|entry| admits(entry.as_position()));
             let first = if reverse { within.next_back() } else { within.next() };
             assert_eq!(cursor.current(), first.map(PositionBuf::as_position), "{at:?} {reverse} {inclusive}");
+        }
+    }
+}
+
+#[test]
+fn a_walk_leaves_a_stretch_of_garbage_at_its_far_end_however_short_the_stretch() {
+    let store = Arc::new(Flipping::default());
+    let entries = entries(60);
+    let meta = write(&store, small(), &entries).remove(0);
+    let expected = positions(&entries, 0);
+    for (first, len) in (0..expected.len()).flat_map(|first| [1, 2, 17, 40].map(|len| (first, len))) {
+        let Some(dead) = expected.get(first..first + len) else { continue };
+        let table = open(&store, &meta);
+        let (start, end) = (dead[0].clone(), dead[len - 1].clone());
+        table.note_dead(DeadRange { first: start.clone(), last: end.clone(), entries: 64 });
+        let run = Arc::new(Run::new(0, vec![table]));
+        for reverse in [false, true] {
+            let mut cursor = RunCursor::new(Arc::clone(&run), reverse, Access::Point).leaping();
+            let at = if reverse { end.clone() } else { start.clone() };
+            cursor.seek(&Limit { at, inclusive: true }, None).expect("intact");
+            let next = if reverse { first.checked_sub(1) } else { Some(first + len) };
+            let next = next.and_then(|next| expected.get(next));
+            assert_eq!(cursor.current(), next.map(PositionBuf::as_position), "{len} from {first}, {reverse}");
         }
     }
 }
