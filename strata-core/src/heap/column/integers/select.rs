@@ -63,7 +63,8 @@ impl IntegerPage {
         let multiplier = i128::from(self.multiplier);
         let most = if group.width == 64 { u64::MAX } else { (1 << group.width) - 1 };
         let low_value = i128::from(group.base);
-        let high_value = low_value + multiplier.saturating_mul(i128::from(most));
+        // What is beyond 128 bits is beyond 64 too, where values wrap around.
+        let high_value = low_value.saturating_add(multiplier.saturating_mul(i128::from(most)));
         if group.slope != 0 || multiplier == 0 || high_value > i128::from(i64::MAX) {
             return Residuals::Unknown;
         }

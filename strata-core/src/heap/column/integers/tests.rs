@@ -1,5 +1,6 @@
 //! Packed integers come back, cost what they should, and damage is found.
 
+use super::super::bitmap::Bitmap;
 use super::super::bits::packed_bytes;
 use super::*;
 
@@ -82,4 +83,46 @@ fn damage_is_an_error() {
     width[16] = 65;
     assert!(parse(&width).is_err());
     assert!(parse(&content).expect("parses").get(5000).is_err());
+}
+
+/// A page of one group that has this multiplier and base, a width of 64 bits, and these residuals first.
+fn page_of(multiplier: u64, base: i64, residuals: &[u64]) -> IntegerPage {
+    let mut content = vec![0; 8];
+    content[0] = HAS_MULTIPLIER;
+    content.extend(multiplier.to_le_bytes());
+    content.extend(base.to_le_bytes());
+    content.extend([64, 0, 0, 0, 0, 0, 0, 0]);
+    let mut words = vec![0; packed_bytes(64)];
+    // Values 0 to 15 lie in row 0 of lanes 0 to 15, and take all of it.
+    for (word, residual) in words.chunks_exact_mut(8).zip(residuals) {
+        word.copy_from_slice(&residual.to_le_bytes());
+    }
+    content.extend(words);
+    IntegerPage::parse(GROUP, &Buffer::from_slice_ref(&content)).expect("parses")
+}
+
+#[test]
+fn values_that_wrap_around_are_selected_by_what_they_are() {
+    let residuals = [0, 1, 2, u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1];
+    let multipliers = [1, 2, 1 << 63, (1 << 63) + 1, u64::MAX];
+    let bases = [i64::MIN, -1, 0, 1, 2, 7, i64::MAX];
+    for (multiplier, base) in multipliers.iter().flat_map(|by| bases.map(|base| (*by, base))) {
+        let page = page_of(multiplier, base, &residuals);
+        let mut values = Vec::new();
+        page.decode(Positions::Range(0, 1024), 0, &mut values, |value| value).expect("decodes");
+        let expected = residuals.map(|by| base.wrapping_add(by.wrapping_mul(multiplier) as i64));
+        assert_eq!(values[..7], expected);
+        let bounds: Vec<i128> = values[..8].iter().map(|value| i128::from(*value)).collect();
+        for (low, high) in bounds.iter().flat_map(|low| bounds.iter().map(|high| (*low, *high))) {
+            for inside in [true, false] {
+                let accept = Accept { low, high, inside };
+                let mut found = Bitmap::with_capacity(values.len());
+                page.select(Positions::Range(0, 1024), 0, accept, &mut found).expect("selects");
+                for (at, value) in values.iter().enumerate() {
+                    let what = format!("{value} of {base} and {multiplier}, {accept:?}");
+                    assert_eq!(found.get(at), accept.contains(*value), "{what}");
+                }
+            }
+        }
+    }
 }
