@@ -10,6 +10,8 @@ use super::value::DatumRef;
 use crate::error::{Error, Result};
 
 const WHAT: &str = "array value";
+/// Bytes before an element that has no fixed width.
+const LENGTH_BYTES: usize = size_of::<u32>();
 
 /// Appends an array whose elements [`DatumRef::check_type`] has seen.
 pub(crate) fn encode_array(elements: &[Datum], element_type: &ColumnType, out: &mut Vec<u8>) -> Result<()> {
@@ -58,7 +60,12 @@ pub(crate) fn decode_array(element_type: &ColumnType, bytes: &[u8]) -> Result<Ve
     let (bitmap, mut rest) = rest.split_at_checked(count.div_ceil(8)).ok_or_else(short)?;
     let is_null = |index: usize| bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1);
 
-    // The bitmap bounds the count by eight times the bytes there are, so this cannot ask for the moon.
+    // In memory an element is larger than in a row, and far larger than the bit of it that the bitmap has: none is made room
+    // for whose bytes are not there.
+    let width_least = fixed_width(element_type).unwrap_or(LENGTH_BYTES);
+    if count.checked_mul(width_least).is_none_or(|bytes| bytes > rest.len()) {
+        return Err(short());
+    }
     let mut elements = Vec::with_capacity(count);
     for index in 0..count {
         let width = match fixed_width(element_type) {

@@ -20,5 +20,6 @@ mod judge;
 mod lengths;
 mod named;
 mod places;
+mod rows;
 mod sample;
 mod swaps;
