@@ -20,7 +20,8 @@
 //! 4     end of the last data page
 //! ```
 //!
-//! Page offsets count from the end of the directory. The pages of a column lie one after the other.
+//! Page offsets count from the end of the directory. The pages of a column lie one after the other. No two pages share
+//! bytes: a page in memory is known by its offset, so what one column has read another must not take for its own.
 
 use super::bits::GROUP;
 use super::bounds::Bounds;
@@ -116,10 +117,16 @@ impl ColumnMeta {
         Some((first, self.pages.get(page + 1).map_or(rows, |next| next.first)))
     }
 
+    /// Where its data pages lie, all of them.
+    fn data_extent(&self) -> Option<Extent> {
+        let start = self.pages.first()?.offset;
+        Some(Extent { offset: start, bytes: self.pages_end.checked_sub(start)? })
+    }
+
     /// Bytes of all its pages on disk.
     pub fn bytes_on_disk(&self) -> u64 {
-        let data = self.pages.first().map_or(0, |first| self.pages_end.saturating_sub(first.offset));
-        u64::from(data) + u64::from(self.statistics.bytes) + u64::from(self.auxiliary.bytes)
+        let data = self.data_extent().unwrap_or_default();
+        u64::from(data.bytes) + u64::from(self.statistics.bytes) + u64::from(self.auxiliary.bytes)
     }
 
     fn bytes_in_memory(&self) -> usize {
@@ -193,6 +200,7 @@ impl Directory {
             columns.push(column);
         }
         cursor.finish()?;
+        check_apart(&columns)?;
         Ok(Self { presence, columns })
     }
 
@@ -307,6 +315,26 @@ fn check_column(header: &Header, column: &ColumnMeta) -> Result<(), &'static str
         true => Ok(()),
         false => Err("encoding and form do not fit"),
     }
+}
+
+/// Checks that no page shares bytes with another. Those of a column's values lie one after the other: see `check_column`.
+fn check_apart(columns: &[ColumnMeta]) -> Decoded<()> {
+    let of_column = |column: &ColumnMeta| {
+        let extents = [Some(column.statistics), Some(column.auxiliary), column.data_extent()];
+        let id = column.id;
+        extents.into_iter().flatten().filter(|extent| extent.bytes > 0).map(move |extent| (extent, id))
+    };
+    let mut extents: Vec<(Extent, ColumnId)> = columns.iter().flat_map(of_column).collect();
+    extents.sort_unstable_by_key(|(extent, _)| extent.offset);
+    for pair in extents.windows(2) {
+        if let [(left, left_id), (right, right_id)] = pair
+            && right.offset - left.offset < left.bytes
+        {
+            let detail = format!("pages of columns {left_id} and {right_id} overlap at {}", right.offset);
+            return Err(Damage::at(0, detail));
+        }
+    }
+    Ok(())
 }
 
 impl ColumnMeta {

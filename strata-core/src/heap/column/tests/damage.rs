@@ -1,5 +1,7 @@
 //! Bytes that were not written by the writer.
 
+use super::super::directory::{ColumnMeta, Directory, PageEntry};
+use super::super::header::{HEADER_BYTES, Header};
 use super::*;
 use crate::error::Error;
 
@@ -227,4 +229,68 @@ fn without_bounds(payload: &[u8]) -> Option<ColumnBlock> {
     bad.extend(directory);
     bad.extend(&payload[64 + directory_bytes..]);
     open(&forge(&bad, 4, 8)).ok()
+}
+
+/// Changes what the directory says of the columns, and mends the checksums.
+fn with_columns(payload: &[u8], change: impl FnOnce(&mut [ColumnMeta])) -> Vec<u8> {
+    let (header, rest) = payload.split_at(HEADER_BYTES);
+    let header = Header::decode(header).expect("a header");
+    let (directory, pages) = rest.split_at(header.directory_bytes as usize);
+    let mut directory = Directory::decode(&header, directory).expect("a directory");
+    change(&mut directory.columns);
+    let directory = directory.encode();
+    let directory_bytes = u32::try_from(directory.len()).expect("small");
+    let header = Header { directory_bytes, directory_crc: crc32fast::hash(&directory), ..header };
+    [header.encode(), directory, pages.to_vec()].concat()
+}
+
+#[test]
+fn pages_that_overlap_are_refused() {
+    let mut random = Random::new(7);
+    let mut value =
+        |at: u64| if at.is_multiple_of(9) { Datum::Null } else { Datum::Int64(random.next() as i64) };
+    let data: Vec<(Column, Vec<Datum>)> =
+        (0..2).map(|id| (column(id, &ColumnType::Int64), (0..2048).map(&mut value).collect())).collect();
+    let columns: Vec<_> = data
+        .iter()
+        .map(|(column, values)| (column.id, column.column_type.clone(), array(&column.column_type, values)))
+        .collect();
+    let options = EncodeOptions { page_bytes: 8192, ..EncodeOptions::default() };
+    let payload = encode_block(&columns, None, 2048, &options).expect("encodes");
+    let read = |payload: &[u8]| {
+        let block = open(payload)?;
+        for (column, values) in &data {
+            let array = block.read(column, &Selection::Range(0..2048), Access::Scan)?;
+            assert_array(&array, &column.column_type, &values.iter().collect::<Vec<_>>(), "read");
+            block.zones(column.id)?;
+        }
+        Ok(())
+    };
+    read(&with_columns(&payload, |_| ())).expect("undamaged");
+    type Change = fn(&mut ColumnMeta, &ColumnMeta);
+    let changes: [(&str, Change); 5] = [
+        ("a page of 2,048 rows at one of 1,024", |column, other| {
+            column.pages = vec![PageEntry { first: 0, offset: other.pages[0].offset }];
+            column.pages_end = other.pages[1].offset;
+        }),
+        ("the other column's pages", |column, other| {
+            column.pages = other.pages.clone();
+            column.pages_end = other.pages_end;
+        }),
+        ("the other column's statistics", |column, other| column.statistics = other.statistics),
+        ("statistics at the column's own page", |column, _| {
+            column.statistics = column.page_extent(0).expect("a page");
+        }),
+        ("statistics that end in a page", |column, _| column.statistics.bytes += 1),
+    ];
+    for (what, change) in changes {
+        let forged = with_columns(&payload, |columns| {
+            let [first, second] = columns else { panic!("two columns") };
+            assert_eq!((first.pages.len(), second.pages.len()), (2, 2));
+            change(second, first);
+        });
+        let error: Error = read(&forged).expect_err(what);
+        assert!(matches!(error, Error::CorruptBlock { .. }), "{what}: {error}");
+        assert!(error.to_string().contains("overlap"), "{what}: {error}");
+    }
 }
