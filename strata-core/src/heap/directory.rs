@@ -13,16 +13,23 @@ use crate::ids::SegmentId;
 
 /// The array.
 pub(super) struct Directory {
+    /// The segment of the first cell.
+    first: SegmentId,
     cells: AppendList<ArcSwapOption<SegmentEntry>>,
 }
 
 impl Directory {
-    pub fn new() -> Self {
-        Self { cells: AppendList::new() }
+    /// One of segments from this one on.
+    pub fn starting_at(first: SegmentId) -> Self {
+        Self { first, cells: AppendList::new() }
+    }
+
+    fn place(&self, segment: SegmentId) -> Option<usize> {
+        usize::try_from(segment.get().checked_sub(self.first.get())?).ok()
     }
 
     fn cell(&self, segment: SegmentId) -> Option<&ArcSwapOption<SegmentEntry>> {
-        self.cells.get(usize::try_from(segment.get()).ok()?)
+        self.cells.get(self.place(segment)?)
     }
 
     pub fn get(&self, segment: SegmentId) -> Option<Arc<SegmentEntry>> {
@@ -41,7 +48,9 @@ impl Directory {
 
     /// Puts a segment at its place (the commit section, or opening); those before it that are not there were dropped.
     pub fn put(&self, entry: Arc<SegmentEntry>) {
-        let place = usize::try_from(entry.id.get()).expect("segments are bounded by memory");
+        let Some(place) = self.place(entry.id) else {
+            return debug_assert!(false, "rule 1: segment {} is before {}", entry.id, self.first);
+        };
         while self.cells.len() < place {
             self.cells.push(ArcSwapOption::empty());
         }

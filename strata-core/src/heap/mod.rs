@@ -65,7 +65,7 @@ use crate::block::BlockHandle;
 use crate::cache::PageCache;
 use crate::error::{Error, Result};
 use crate::ids::{BlockId, HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, Timestamp};
-use crate::manifest::{HeapState, SegmentImage, SegmentState};
+use crate::manifest::{HeapState, SegmentImage, SegmentState, UNNAMED_SEGMENTS_MAX};
 use crate::memory::MemoryPool;
 use directory::Directory;
 use hot::{HotImage, PageSlot};
@@ -153,7 +153,7 @@ impl Heap {
     /// A heap without rows.
     pub fn create(id: HeapId, env: HeapEnv) -> Self {
         let durable = Durable { row_end: RowId::ZERO, live_rows: 0, segments: BTreeMap::new() };
-        Self::with(id, env, Directory::new(), durable)
+        Self::with(id, env, Directory::starting_at(SegmentId::new(0)), durable)
     }
 
     /// The heap that the manifest describes. Reads nothing.
@@ -161,7 +161,8 @@ impl Heap {
     /// # Errors
     /// `Corrupt` where the description is not that of a heap.
     pub fn open(id: HeapId, env: HeapEnv, state: &HeapState) -> Result<Self> {
-        let directory = Directory::new();
+        check_segments(state).map_err(|detail| damaged(id, detail))?;
+        let directory = Directory::starting_at(state.first_segment());
         let mut durable =
             Durable { row_end: state.row_end, live_rows: state.live_rows, segments: BTreeMap::new() };
         for (segment, described) in &state.segments {
@@ -277,17 +278,30 @@ impl Heap {
     }
 }
 
+fn damaged(heap: HeapId, detail: impl std::fmt::Display) -> Error {
+    Error::Corrupt { file: "MANIFEST".to_owned(), offset: 0, detail: format!("heap {heap}: {detail}") }
+}
+
+/// Checks that the heap's segments have numbers that segments can have: each takes a place in the directory, and so do those
+/// that are not named.
+fn check_segments(state: &HeapState) -> std::result::Result<(), String> {
+    let (end, unnamed) = (state.segment_end(), state.unnamed_segments());
+    if end > RowId::provisional(0).segment() {
+        return Err(format!("segments up to {end}, which no rows have"));
+    }
+    if unnamed > UNNAMED_SEGMENTS_MAX {
+        return Err(format!("{unnamed} of its segments up to {end} are not there"));
+    }
+    Ok(())
+}
+
 fn open_segment(
     heap: HeapId,
     env: &HeapEnv,
     segment: SegmentId,
     state: &SegmentState,
 ) -> Result<Option<SegmentEntry>> {
-    let wrong = |detail: String| Error::Corrupt {
-        file: "MANIFEST".to_owned(),
-        offset: 0,
-        detail: format!("heap {heap} segment {segment}: {detail}"),
-    };
+    let wrong = |detail: String| damaged(heap, format!("segment {segment}: {detail}"));
     let image = match &state.image {
         SegmentImage::Hot { pages } => {
             let hot = HotImage::new(env.clone());

@@ -46,5 +46,5 @@ mod store;
 mod tests;
 
 pub use edit::{Counters, Edit, HotPageMeta, SegmentImage, SsTableMeta};
-pub use state::{HeapState, ManifestState, SegmentState};
+pub use state::{HeapState, ManifestState, SegmentState, UNNAMED_SEGMENTS_MAX};
 pub use store::{FoundManifest, Manifest, REWRITE_BYTES};

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{BlockId, HeapId, LoadId, Lsn, RowId, SegmentId};
+use crate::ids::{BlockId, HeapId, LoadId, Lsn, RowId, SLOTS_PER_SEGMENT, SegmentId};
 use crate::manifest::edit::{Counters, Edit, SegmentImage, SsTableMeta};
+
+/// The most segments that heaps may leave out: see [`HeapState::unnamed_segments`]. A full one has 65,536 rows, or a MiB of them at
+/// least: so many would be seventy billion rows, or a terabyte, from one checkpoint to the next.
+pub const UNNAMED_SEGMENTS_MAX: u64 = 1 << 20;
 
 /// All that the manifest knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,11 +147,16 @@ impl ManifestState {
         self.sstables.iter().map(|meta| meta.block).chain(segments.flat_map(SegmentState::blocks))
     }
 
-    /// Checks that no two blocks share a page of the store.
+    /// Checks that no two blocks share a page of the store, and that heaps have no more segments than can be.
     ///
     /// # Errors
-    /// Which ones do.
+    /// Which blocks do; how many segments are not there.
     pub fn check(&self) -> Result<(), String> {
+        let unnamed = self.heaps.values().map(HeapState::unnamed_segments);
+        let unnamed = unnamed.fold(0, u64::saturating_add);
+        if unnamed > UNNAMED_SEGMENTS_MAX {
+            return Err(format!("{unnamed} segments of heaps are not there"));
+        }
         let mut blocks: Vec<BlockId> = self.blocks().collect();
         blocks.sort_unstable();
         for pair in blocks.windows(2) {
@@ -183,6 +192,31 @@ impl ManifestState {
             }
         }
         edits
+    }
+}
+
+impl HeapState {
+    /// The first segment that the heap has, or will have.
+    pub fn first_segment(&self) -> SegmentId {
+        let first = self.segments.keys().next().copied();
+        first.map_or(self.row_end.segment(), |first| first.min(self.row_end.segment()))
+    }
+
+    /// The segment after the last one that is named, and after that of the last row.
+    pub fn segment_end(&self) -> SegmentId {
+        let named = self.segments.keys().next_back().map_or(0, |last| last.get().saturating_add(1));
+        SegmentId::new(named.max(self.row_end.get().div_ceil(SLOTS_PER_SEGMENT.into())))
+    }
+
+    /// How many segments from the first to the end are not named.
+    ///
+    /// Mostly none: segments are numbered in turn, a checkpoint names all there are, and one that was dropped is named for ever.
+    /// But behind the last checkpoint one may be frozen, and so named, before an earlier one. And a heap that was dropped
+    /// comes back in replay, with those rows that the journal has: until it is dropped again it begins anywhere, and lacks the
+    /// loads that it had.
+    pub fn unnamed_segments(&self) -> u64 {
+        let all = self.segment_end().get() - self.first_segment().get();
+        all.saturating_sub(self.segments.len() as u64)
     }
 }
 

@@ -5,5 +5,6 @@ mod concurrent;
 mod faults;
 mod kept_rows;
 mod model;
+mod opening;
 mod rig;
 mod traps;

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::ids::{BlockId, HeapId, Lsn, RowId, SegmentId, Timestamp};
-use crate::manifest::{Counters, Edit, HotPageMeta, Manifest, ManifestState, SegmentImage, SsTableMeta};
+use crate::manifest::{
+    Counters, Edit, HotPageMeta, Manifest, ManifestState, SegmentImage, SsTableMeta, UNNAMED_SEGMENTS_MAX,
+};
 use crate::vfs::{File, MemVfs, OpenMode, Vfs};
 
 const DIR: &str = "/db";
@@ -165,6 +167,21 @@ fn blocks_that_overlap_are_noticed() {
     assert_eq!(state.check(), Ok(()));
     state.apply(&put(2, block(13))).expect("fits");
     assert!(state.check().expect_err("they overlap").contains("overlap"));
+}
+
+#[test]
+fn heaps_of_more_segments_than_can_be_are_noticed() {
+    let mut state = ManifestState::default();
+    let half = UNNAMED_SEGMENTS_MAX / 2;
+    for number in 1..=3 {
+        let heap = HeapId::new(number);
+        assert_eq!(state.check(), Ok(()));
+        state.apply(&Edit::CreateHeap(heap)).expect("fits");
+        for segment in [SegmentId::new(0), SegmentId::new(half + 1)] {
+            state.apply(&Edit::PutSegment { heap, segment, image: SegmentImage::Dropped }).expect("fits");
+        }
+    }
+    assert!(state.check().expect_err("too many").contains("segments of heaps are not there"));
 }
 
 #[test]
