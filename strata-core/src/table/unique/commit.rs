@@ -16,14 +16,16 @@ use crate::table::segment_keys::for_each_key;
 use crate::table::shared::Shared;
 use crate::txn::{BulkPart, HeapWrites, Precondition, WriteSet};
 
-/// The tables in which a transaction has claimed keys or loaded rows.
+/// The tables in which a transaction has claimed keys or loaded rows, each with the heap that it had.
+///
+/// What was claimed in a heap of the transaction's own making stays here when it goes back, and the next DDL makes another table's
+/// heap of the same id: neither of the two names a claim alone.
 #[derive(Default)]
 pub(in crate::table) struct Claims {
-    heaps: Mutex<BTreeMap<HeapId, Claim>>,
+    tables: Mutex<BTreeMap<(HeapId, TableId), Claim>>,
 }
 
 struct Claim {
-    table: TableId,
     heap: Arc<Heap>,
     /// [`Heap::adoptions`] before the first claim.
     adoptions: u64,
@@ -32,15 +34,15 @@ struct Claim {
 impl Claims {
     /// Notes that keys of the table are about to be looked for.
     pub fn note(&self, table: &TableDef, shared: &Shared) {
-        self.heaps.lock().entry(table.heap).or_insert_with(|| {
+        self.tables.lock().entry((table.heap, table.id)).or_insert_with(|| {
             let heap = shared.store.heaps.get_or_create(table.heap);
-            Claim { table: table.id, adoptions: heap.adoptions(), heap }
+            Claim { adoptions: heap.adoptions(), heap }
         });
     }
 
     /// The tables, each once for every heap that it had.
     pub fn tables(&self) -> Vec<TableId> {
-        self.heaps.lock().values().map(|claim| claim.table).collect()
+        self.tables.lock().keys().map(|(_, table)| *table).collect()
     }
 }
 
@@ -91,16 +93,16 @@ impl<'a> UniqueCheck<'a> {
     /// `DuplicateKey` where own rows have keys of own loads; those of the block store.
     pub fn new(shared: &'a Shared, writes: &'a WriteSet, claims: &Claims, catalog: &Catalog) -> Result<Self> {
         let mut tables = Vec::new();
-        for (id, claim) in claims.heaps.lock().iter() {
+        for ((id, table), claim) in claims.tables.lock().iter() {
+            // A table that no longer has the heap has no rows there to be committed.
+            let Some(def) = catalog.table(*table).ok().filter(|def| def.heap == *id) else { continue };
             let own = writes.final_heaps().find(|(heap, _)| heap == id).map(|(_, own)| own);
-            let Ok(def) = catalog.table(claim.table) else { continue };
             // The keys of own rows that were written out are claimed, like those of the others.
             let spilled = own.and_then(|own| own.spilled().part()).map(|part| part.load);
             let loads = writes.final_loads().filter(|load| load.heap == *id && !load.absolute);
             let loads = loads.filter(|load| Some(load.load) != spilled);
             let loads: Vec<_> =
                 loads.map(|load| CheckedLoad::new(shared, def, load)).collect::<Result<_>>()?;
-            // So it is with a heap that the table no longer has.
             if own.is_none() && loads.is_empty() {
                 continue;
             }
