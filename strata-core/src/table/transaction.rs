@@ -207,7 +207,7 @@ impl Transaction {
         writes.insert(table.heap, bytes, keys)
     }
 
-    /// Replaces a row, which must be locked (see [`lock_row`](Self::lock_row)) or own, by new values.
+    /// Replaces a row, which must be locked (see [`lock_row`](Self::lock_row)), by new values.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -232,7 +232,7 @@ impl Transaction {
         marked.map(|()| successor)
     }
 
-    /// Deletes a row, which must be locked or own.
+    /// Deletes a row, which must be locked.
     pub fn delete(&self, view: &TableView, row: RowId) -> Result<()> {
         self.check_own(view, row)?;
         let target = self.place_of(view.def().heap, row);
@@ -268,14 +268,15 @@ impl Transaction {
     }
 
     /// Locks a row that `view` shows, waiting for whoever holds it, and tells what it has become meanwhile. A row that
-    /// maintenance has only moved is locked where it is now, and goes on being named as the view shows it.
+    /// maintenance has only moved is locked where it is now, and goes on being named as the view shows it. For an own version of a
+    /// committed row that one is locked: an UPDATE that keeps the key does not hold it as a DELETE must.
     ///
     /// # Errors
     /// `SerializationFailure` where the level is above READ COMMITTED and the row was changed after the snapshot;
     /// `Deadlock`.
     pub async fn lock_row(&self, view: &TableView, row: RowId, mode: RowLockMode) -> Result<Locked> {
         if row.is_provisional() {
-            return Ok(Locked::Current);
+            return self.lock_original(view, row, mode).await;
         }
         let (heap, mut current, mut changed) = (view.def().heap, row, false);
         loop {
@@ -308,6 +309,18 @@ impl Transaction {
                 },
             }
         }
+    }
+
+    /// Locks the committed row that an own one has taken the place of: for others it is that row until the commit. The transaction has
+    /// locked it to replace it, so nobody else can have ended it meanwhile, but perhaps more weakly than is asked for now.
+    async fn lock_original(&self, view: &TableView, own: RowId, mode: RowLockMode) -> Result<Locked> {
+        let heap = view.def().heap;
+        let original = self.writes.read().heap(heap).and_then(|writes| writes.original(own));
+        if let Some(original) = original {
+            self.acquire_row(heap, original, mode).await?;
+            self.shared.store.check_writable()?;
+        }
+        Ok(Locked::Current)
     }
 
     pub(super) fn acquire_row(&self, heap: HeapId, row: RowId, mode: RowLockMode) -> LockTicket {

@@ -11,6 +11,7 @@ mod loads;
 mod loads_and_maintenance;
 mod moves;
 mod own_index;
+mod own_versions;
 mod replay;
 mod savepoints;
 mod serializable;

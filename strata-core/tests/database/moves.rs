@@ -209,6 +209,31 @@ fn who_waits_for_a_row_that_is_being_moved_has_it_in_its_new_place() {
     assert_clean(&db);
 }
 
+/// What stands for the row is locked where it is, not where the snapshot shows it.
+#[test]
+fn an_own_version_of_a_moved_row_is_locked_in_its_new_place() {
+    let (_vfs, db, table) = sparse();
+    let txn = begin(&db, table, Isolation::RepeatableRead);
+    let (old, _) = find(&txn, &db, table, 700).expect("is there");
+    maintain(&db);
+    assert!(add(&txn, &db, table, 700, 1).expect("a moved row was not changed"));
+    let other = begin(&db, table, Isolation::ReadCommitted);
+    let (row, _) = find(&other, &db, table, 700).expect("is there");
+    assert_ne!(row, old, "it was moved");
+    let others = other.view().table(table).expect("is there");
+    let is_held = || {
+        let mut locking = Box::pin(other.lock_row(&others, row, RowLockMode::KeyShare));
+        locking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    };
+    let (own, _) = find(&txn, &db, table, 700).expect("is there");
+    let view = txn.view().table(table).expect("is there");
+    assert_eq!(block_on(txn.lock_row(&view, own, RowLockMode::Update)).expect("locks"), Locked::Current);
+    assert!(is_held());
+    txn.delete(&view, own).expect("deletes");
+    txn.rollback();
+    assert!(!is_held());
+}
+
 #[test]
 fn what_was_undone_on_a_moved_row_can_be_done_again() {
     let (_vfs, db, table) = sparse();

@@ -436,7 +436,7 @@ fn an_update_may_write_its_key_in_other_words() {
 }
 
 /// A database with an empty table `accounts` that syncs by hand: what is committed is applied, and published later.
-fn synced_by_hand() -> (Database, strata_core::ids::TableId) {
+pub fn synced_by_hand() -> (Database, strata_core::ids::TableId) {
     let vfs = Arc::new(MemVfs::new());
     let table = create_accounts(&open(&vfs), "accounts");
     let options = Options { sync_thread: false, ..manual() };

@@ -3,6 +3,8 @@
 //! A mark is the slot that ends, the position of the write, and the own row that replaces it, if one does. What a statement
 //! writes in the order of a scan ascends in all three by fixed steps: a [`Run`], whatever its length. A segment whose marks are in no
 //! order has a [`Table`] once it has many, with 8 bytes for each slot: bounded by the rows there are, and never searched.
+//!
+//! Which committed row an own one has replaced is noted in the same form, by the own row: the two ascend together, too.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

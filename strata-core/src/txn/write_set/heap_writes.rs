@@ -55,6 +55,9 @@ pub struct HeapWrites {
     marks: Endings,
     /// Of own rows.
     removed: Endings,
+    /// For each own row that replaces a committed one, at once or through other own rows, that one, in the place of a successor: so it is
+    /// found as well when the own row has been written out.
+    originals: Endings,
     /// Of marks on moved rows: as which row the snapshot shows it, and where it is.
     moved: BTreeMap<RowId, RowId>,
     /// Rows that the transaction itself moves.
@@ -128,7 +131,20 @@ impl HeapWrites {
     /// Memory that a mark takes at most.
     pub(super) fn mark_cost(&self, mark: &Mark) -> usize {
         let moved = if mark.moved || mark.seen_as.is_some() { MOVED_BYTES } else { 0 };
-        moved + self.endings_of(mark.row).growth_bytes(mark.row)
+        let original = self.replacement(mark).map_or(0, |(own, _)| self.originals.growth_bytes(own));
+        moved + original + self.endings_of(mark.row).growth_bytes(mark.row)
+    }
+
+    /// The own row that takes a committed row's place with this mark, and that row. Who only moves rows does nothing else with them.
+    fn replacement(&self, mark: &Mark) -> Option<(RowId, RowId)> {
+        let own = mark.successor.filter(|_| !mark.moved)?;
+        Some((own, self.original(mark.row)?))
+    }
+
+    /// The committed row whose place a row has: itself, or for an own one what it has replaced, through however many versions. `None` for
+    /// one that is new.
+    pub fn original(&self, row: RowId) -> Option<RowId> {
+        if row.is_provisional() { self.originals.get(row)?.successor.map(RowId::new) } else { Some(row) }
     }
 
     /// Whether the transaction has ended this row version.
@@ -143,11 +159,14 @@ impl HeapWrites {
 
     /// Ends a row; returns the memory that the mark takes.
     pub(super) fn mark(&mut self, written_at: u64, mark: Mark) -> usize {
+        let mut cost = self.replacement(&mark).map_or(0, |(own, original)| {
+            self.originals.put(own, Ending { at: written_at, successor: Some(original.get()) })
+        });
         let ending = Ending { at: written_at, successor: mark.successor.map(RowId::provisional_ordinal) };
         if mark.row.is_provisional() {
-            return self.removed.put(mark.row, ending);
+            return cost + self.removed.put(mark.row, ending);
         }
-        let mut cost = self.marks.put(mark.row, ending);
+        cost += self.marks.put(mark.row, ending);
         if let Some(seen) = mark.seen_as {
             self.moved.insert(seen, mark.row);
             cost += MOVED_BYTES;
@@ -161,7 +180,8 @@ impl HeapWrites {
 
     /// Undoes the writes from `position` on; returns the memory that they cost.
     pub(super) fn rollback_to(&mut self, position: u64) -> usize {
-        let mut freed = self.marks.rollback_to(position) + self.removed.rollback_to(position);
+        let endings = [&mut self.marks, &mut self.removed, &mut self.originals];
+        let mut freed: usize = endings.into_iter().map(|endings| endings.rollback_to(position)).sum();
         let special = self.moved.len() + self.moving.len();
         self.moved.retain(|_, row| self.marks.get(*row).is_some());
         self.moving.retain(|row| self.marks.get(*row).is_some());

@@ -5,7 +5,8 @@
 //! Halloween problem).
 //!
 //! An own row has a *provisional* RowId, its ordinal among the transaction's rows of that heap, which sorts above
-//! all real ones. Own rows that the transaction deletes again never reach the heap.
+//! all real ones. Own rows that the transaction deletes again never reach the heap. One that replaces a committed row leads back to it
+//! ([`HeapWrites::original`]): until the commit that is the row which others meet, and lock.
 //!
 //! **Savepoints.** [`WriteSet::rollback_to`] cuts the log at a position, at a cost of what it undoes. Readers of the writes before
 //! that position are not disturbed. Those that began later would miss what is undone, and take the ordinals that are used again

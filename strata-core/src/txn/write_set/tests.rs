@@ -79,3 +79,38 @@ fn a_row_is_ended_once() {
     let heap = writes.heap(HEAP).expect("written to");
     assert_eq!((heap.visible_count(u64::MAX), heap.marked_count(u64::MAX)), (0, 1));
 }
+
+/// Through however many versions, and whatever of them is undone.
+#[test]
+fn an_own_row_leads_to_the_committed_one_that_it_has_replaced() {
+    let mut writes = set();
+    let insert = |writes: &mut WriteSet| writes.insert(HEAP, b"1".as_slice().into(), vec![]).expect("memory");
+    let replace = |writes: &mut WriteSet, row| {
+        let own = insert(writes);
+        writes.mark(HEAP, row, Some(own)).expect("memory");
+        own
+    };
+    let original = |writes: &WriteSet, row| writes.heap(HEAP).expect("written to").original(row);
+    let new = insert(&mut writes);
+    let new = [new, replace(&mut writes, new)];
+    let committed = [RowId::new(7 << 40), RowId::new(5)];
+    let (start, start_bytes) = (writes.position(), writes.size_bytes());
+    let mut own = committed.map(|row| replace(&mut writes, row));
+    own = own.map(|row| replace(&mut writes, row));
+    let (before, bytes) = (writes.position(), writes.size_bytes());
+    let later = own.map(|row| replace(&mut writes, row));
+    for own in [own, later] {
+        assert_eq!(own.map(|row| original(&writes, row)), committed.map(Some));
+    }
+    writes.rollback_to(before);
+    assert_eq!(writes.size_bytes(), bytes);
+    assert_eq!(own.map(|row| original(&writes, row)), committed.map(Some));
+    // The same ordinals again, the other way round.
+    own.reverse();
+    own = own.map(|row| replace(&mut writes, row));
+    assert_eq!(own, later);
+    assert_eq!(own.map(|row| original(&writes, row)), [committed[1], committed[0]].map(Some));
+    assert_eq!(new.map(|row| original(&writes, row)), [None, None]);
+    writes.rollback_to(start);
+    assert_eq!(writes.size_bytes(), start_bytes);
+}

@@ -51,6 +51,32 @@ fn a_load_waits_for_uncommitted_deletes_of_its_keys() {
     }
 }
 
+/// Bug: the row was held as an UPDATE without its key holds it, and the load was refused at once.
+#[test]
+fn a_load_waits_for_an_uncommitted_delete_of_a_row_that_was_updated_before() {
+    for commits in [true, false] {
+        let db = memory();
+        let table = create_accounts(&db, "accounts");
+        insert(&db, table, &[account(7, 5)]).expect("inserts");
+        let other = writer(&db, table);
+        assert!(add(&other, &db, table, 7, 1).expect("updates"));
+        let view = other.view().table(table).expect("is there");
+        let (row, _) = find(&other, &db, table, 7).expect("is there");
+        block_on(other.lock_row(&view, row, RowLockMode::Update)).expect("locks");
+        other.delete(&view, row).expect("deletes");
+        let txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        let rows = range(0..20);
+        let loading = begun(load_rows(&txn, table, &rows));
+        if commits {
+            commit(other).expect("commits");
+            assert_eq!(block_on(loading).expect("the key is free"), 20);
+        } else {
+            other.rollback();
+            assert_duplicate(block_on(loading));
+        }
+    }
+}
+
 /// The row that a load waits for is replaced by one with the same key.
 #[test]
 fn a_load_meets_the_successor_of_a_row_that_it_waited_for() {
