@@ -3,7 +3,7 @@
 //! | level | reads | writes |
 //! |---|---|---|
 //! | READ COMMITTED | a new snapshot for each [`view`](Transaction::view) | waits for a row's lock, then goes on with its newest version |
-//! | REPEATABLE READ | one snapshot, taken at the first view | `SerializationFailure` when the row was changed after the snapshot, rather than moved |
+//! | REPEATABLE READ | one snapshot, taken at the first view | `SerializationFailure` when the row was changed after the snapshot, rather than moved, or its table |
 //! | SERIALIZABLE | one snapshot | as above; at commit `ReadConflict` when a row that a read depends on came or ended since |
 //!
 //! Methods that may have to wait for another transaction are `async`, without a runtime: await them on any
@@ -196,8 +196,10 @@ impl Transaction {
     /// The table must be locked with `RowExclusive`.
     ///
     /// # Errors
-    /// `NotNull`, `DuplicateKey`, `TooLarge`, `OutOfMemory`, `Deadlock`.
+    /// `NotNull`, `DuplicateKey`, `TooLarge`, `OutOfMemory`, `Deadlock`; `SerializationFailure` where DDL has changed the table's columns,
+    /// indexes or heap since this was its definition.
     pub async fn insert(&self, table: &TableDef, values: &[Datum]) -> Result<RowId> {
+        self.check_newest(table)?;
         let (bytes, keys) = self.encode(table, values)?;
         for index in table.indexes.iter().filter(|index| index.unique) {
             self.claim_key(table, index, values, &keys).await?;
@@ -213,6 +215,7 @@ impl Transaction {
     /// As [`insert`](Self::insert).
     pub async fn update(&self, view: &TableView, row: RowId, values: &[Datum]) -> Result<RowId> {
         let table = view.def();
+        self.check_newest(table)?;
         self.check_own(view, row)?;
         let (bytes, keys) = self.encode(table, values)?;
         let old = view.row(row)?;
@@ -233,10 +236,35 @@ impl Transaction {
     }
 
     /// Deletes a row, which must be locked.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; `SerializationFailure` where the table has another heap by now.
     pub fn delete(&self, view: &TableView, row: RowId) -> Result<()> {
+        self.check_newest_of(view.def(), |newest| newest.heap == view.def().heap)?;
         self.check_own(view, row)?;
         let target = self.place_of(view.def().heap, row);
         end_row(&mut self.writes.write(), view.def().heap, (row, target), None)
+    }
+
+    /// A row is written by the definition that its table has now: an older one lacks indexes that must find the row, or columns, or names
+    /// a heap that nobody reads any more. Above READ COMMITTED a snapshot may be older than what DDL has committed before the table was
+    /// locked; a transaction that begins anew knows it. So does a statement that begins anew, where the transaction itself has done
+    /// the DDL since its view was taken.
+    fn check_newest(&self, table: &TableDef) -> Result<()> {
+        self.check_newest_of(table, |newest| {
+            (newest.heap, &newest.schema, &newest.indexes) == (table.heap, &table.schema, &table.indexes)
+        })
+    }
+
+    fn check_newest_of(&self, table: &TableDef, is_same: impl FnOnce(&TableDef) -> bool) -> Result<()> {
+        let catalog = self.newest_catalog();
+        let newest = catalog.table(table.id).ok().map(Arc::as_ref);
+        if newest.is_some_and(|newest| std::ptr::eq(newest, table) || is_same(newest)) {
+            return Ok(());
+        }
+        // After a failure the newest catalog may be that of a commit whose fate is unknown.
+        self.shared.store.check_writable()?;
+        Err(Error::SerializationFailure)
     }
 
     /// Where a row that the transaction has locked is, if maintenance has moved it.

@@ -21,6 +21,7 @@ mod spilled;
 mod spilled_indexes;
 mod spilled_random;
 mod spilled_views;
+mod stale_definitions;
 mod transactions;
 mod traps;
 mod upkeep;
