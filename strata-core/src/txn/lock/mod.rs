@@ -37,7 +37,7 @@ pub use ticket::LockTicket;
 use key_set::KeySet;
 use mass::MassLocks;
 use mass_keys::MassKeys;
-use queue::LockQueue;
+use queue::{Answer, LockQueue};
 use ticket::Waiter;
 
 use crate::error::Error;
@@ -241,12 +241,15 @@ impl LockTable {
                 return true;
             }
         }
-        let queue = self.queues.entry(resource.clone()).or_default();
-        let already = queue.is_holder(txn);
-        if !queue.try_grant(txn, mode, savepoint) {
-            return false;
-        }
-        if !already || savepoint > 0 {
+        let answer = self.queues.entry(resource.clone()).or_default().try_grant(txn, mode, savepoint);
+        // What is held more strongly since a savepoint is to be found when that is gone back to. What was held before is noted.
+        let is_noted = match answer {
+            Answer::MustWait => return false,
+            Answer::Held => true,
+            Answer::HeldMore => savepoint == 0,
+            Answer::NewlyHeld => false,
+        };
+        if !is_noted {
             self.held.entry(txn).or_default().push(resource.clone(), savepoint);
         }
         true

@@ -18,6 +18,19 @@ struct Holder {
     presumed: bool,
 }
 
+/// What becomes of a request that does not want to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Somebody else goes first.
+    MustWait,
+    /// The transaction held it as strongly as that before.
+    Held,
+    /// It held it, and holds it more strongly now.
+    HeldMore,
+    /// It did not hold it, and does now.
+    NewlyHeld,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct LockQueue {
     holders: Vec<Holder>,
@@ -48,16 +61,16 @@ impl LockQueue {
     }
 
     /// Grants if no holder conflicts, and nobody who would is waiting already (holders skip the queue).
-    pub(super) fn try_grant(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) -> bool {
+    pub(super) fn try_grant(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) -> Answer {
         let holds = self.is_holder(txn);
         if self.covers(txn, mode) {
-            return true;
+            return Answer::Held;
         }
         if self.conflicts_with_holders(txn, mode) || (!holds && self.conflicts_with_waiters(mode)) {
-            return false;
+            return Answer::MustWait;
         }
         self.force_holder(txn, mode, savepoint);
-        true
+        if holds { Answer::HeldMore } else { Answer::NewlyHeld }
     }
 
     pub(super) fn force_holder(&mut self, txn: TxnId, mode: LockMode, savepoint: u64) {

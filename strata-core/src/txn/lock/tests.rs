@@ -227,6 +227,41 @@ fn what_was_taken_after_a_savepoint_is_given_back_and_no_more() {
     assert_eq!(locks.held_count(), 0);
 }
 
+/// Bug: a lock that was asked for again after a savepoint was noted again each time, as DML notes its table with every statement.
+#[test]
+fn a_lock_that_is_held_is_noted_once_however_often_it_is_asked_for() {
+    let locks = LockManager::new();
+    let (me, other, mode) = (txn(1), txn(2), LockMode::Table);
+    let table = |id| Resource::Table(TableId::new(id));
+    assert!(locks.acquire(me, table(1), mode(TableLockMode::RowExclusive)).is_granted());
+    locks.mark_savepoint(me, 1);
+    for _ in 0..100_000 {
+        assert!(locks.acquire(me, table(1), mode(TableLockMode::RowExclusive)).is_granted());
+        assert!(locks.acquire(me, table(2), mode(TableLockMode::RowExclusive)).is_granted());
+    }
+    assert_eq!(locks.held_count(), 2);
+    // What is asked for more strongly after a savepoint is as it was when that is gone back to.
+    locks.mark_savepoint(me, 2);
+    for _ in 0..1_000 {
+        for id in [1, 2] {
+            assert!(locks.acquire(me, table(id), mode(TableLockMode::AccessExclusive)).is_granted());
+        }
+    }
+    assert_eq!(locks.held_count(), 4);
+    let free = |id, wanted| {
+        locks.try_acquire(other, &table(id), mode(wanted)).then(|| locks.release_all(other)).is_some()
+    };
+    assert!([1, 2].iter().all(|id| !free(*id, TableLockMode::AccessShare)));
+    locks.release_since(me, 2);
+    assert!(
+        [1, 2].iter().all(|id| free(*id, TableLockMode::RowExclusive) && !free(*id, TableLockMode::Share))
+    );
+    locks.release_since(me, 1);
+    assert!(!free(1, TableLockMode::Share) && free(2, TableLockMode::Share));
+    locks.release_all(me);
+    assert_eq!(locks.held_count(), 0);
+}
+
 /// A lock out of a bitmap is as old as the bitmap: when it becomes single is of no account.
 #[test]
 fn what_was_held_by_the_segment_is_kept() {
