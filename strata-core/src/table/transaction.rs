@@ -303,13 +303,42 @@ impl Transaction {
     /// `SerializationFailure` where the level is above READ COMMITTED and the row was changed after the snapshot;
     /// `Deadlock`.
     pub async fn lock_row(&self, view: &TableView, row: RowId, mode: RowLockMode) -> Result<Locked> {
+        self.lock_newest(view, row, |heap, row| self.acquire_row(heap, row, mode)).await
+    }
+
+    /// As [`lock_row`](Self::lock_row), but waits for nobody: `None` where another transaction has the row, or
+    /// waits for it already, in a mode that conflicts.
+    ///
+    /// # Errors
+    /// `SerializationFailure`, as there.
+    pub async fn try_lock_row(
+        &self,
+        view: &TableView,
+        row: RowId,
+        mode: RowLockMode,
+    ) -> Result<Option<Locked>> {
+        let locks = &self.shared.store.locks;
+        let acquire = |heap, row| locks.acquire_now(self.id, &Resource::Row(heap, row), LockMode::Row(mode));
+        match self.lock_newest(view, row, acquire).await {
+            Err(Error::LockTimeout) => Ok(None),
+            locked => locked.map(Some),
+        }
+    }
+
+    /// Locks a row where it is now, as `acquire` asks for it.
+    async fn lock_newest(
+        &self,
+        view: &TableView,
+        row: RowId,
+        acquire: impl Fn(HeapId, RowId) -> LockTicket,
+    ) -> Result<Locked> {
         if row.is_provisional() {
             return self.lock_original(view, row, mode).await;
         }
         let (heap, mut current, mut changed) = (view.def().heap, row, false);
         loop {
             // Who waited for a row that was replaced meanwhile holds what replaced it.
-            let locked = self.acquire_row(heap, current, mode).await?.unwrap_or(current);
+            let locked = acquire(heap, current).await?.unwrap_or(current);
             while current != locked {
                 let mark = view.heap().mark(current)?;
                 let next = mark.and_then(|mark| mark.successor);

@@ -13,6 +13,7 @@ mod moves;
 mod own_index;
 mod own_versions;
 mod replay;
+mod row_locks;
 mod savepoints;
 mod serializable;
 mod small_memory;

@@ -117,6 +117,17 @@ impl LockManager {
         LockTicket::waiting(self.clone(), waiter)
     }
 
+    /// Asks for a lock that must be free: the ticket has it, or fails with [`Error::LockTimeout`]. Who does not wait never stands in
+    /// the queue, where it would be in the way of others and part of their cycles.
+    pub fn acquire_now(self: &Arc<Self>, txn: TxnId, resource: &Resource, mode: LockMode) -> LockTicket {
+        if self.try_acquire(txn, resource, mode) {
+            return LockTicket::granted();
+        }
+        let waiter = Waiter::new(txn, 0);
+        waiter.refuse(Error::LockTimeout);
+        LockTicket::waiting(self.clone(), waiter)
+    }
+
     /// Asks for a lock that must be free; `false` where it is not.
     pub fn try_acquire(&self, txn: TxnId, resource: &Resource, mode: LockMode) -> bool {
         self.table.lock().try_grant(txn, resource, mode)

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Value};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use strata_core::catalog::TableDef;
 use strata_core::ids::RowId;
 use strata_core::table::{Locked, TableView};
@@ -170,20 +170,19 @@ impl Run<'_> {
         table: &TableDef,
     ) -> SqlResult<Option<RowId>> {
         let txn = session.write_transaction(COMMAND)?;
-        let locking = txn.lock_row(view, row, self.locking.mode);
+        let mode = self.locking.mode;
         let locked = match self.locking.held {
-            Held::Wait => self.limits.race(locking).await?,
-            // What is not granted at once is given up by dropping it.
-            Held::Fail | Held::Skip => match locking.now_or_never() {
-                Some(locked) => locked,
-                None if self.locking.held == Held::Skip => return Ok(None),
-                None => {
-                    let message = format!("could not obtain lock on row in relation \"{}\"", table.name);
-                    return Err(SqlError::new("55P03", message));
-                }
-            },
+            Held::Wait => Some(self.limits.race(txn.lock_row(view, row, mode)).await??),
+            Held::Fail | Held::Skip => txn.try_lock_row(view, row, mode).await?,
         };
-        Ok(match locked? {
+        let Some(locked) = locked else {
+            if self.locking.held == Held::Skip {
+                return Ok(None);
+            }
+            let message = format!("could not obtain lock on row in relation \"{}\"", table.name);
+            return Err(SqlError::new("55P03", message));
+        };
+        Ok(match locked {
             Locked::Current => Some(row),
             Locked::Moved(newest) => Some(newest),
             Locked::Gone => None,

@@ -77,3 +77,28 @@ async fn altering_a_table_waits_for_its_writers() {
         after(insert, "ROLLBACK", alter, block).await.unwrap();
     }
 }
+
+/// Bug: a probe queued for a moment, which closed a cycle with who waited for the session: 40P01, and its transaction was lost.
+#[tokio::test]
+async fn a_row_of_one_who_waits_for_the_session_is_held_like_any_other() {
+    for strength in ["UPDATE", "SHARE"] {
+        let engine = engine(Options::default());
+        let mut one = session(&engine);
+        let mut two = session(&engine);
+        let rows = "INSERT INTO t VALUES (1, 10), (2, 20), (3, 30)";
+        run(&mut one, &format!("CREATE TABLE t (id int PRIMARY KEY, n int); {rows}")).await.unwrap();
+        run(&mut one, "BEGIN; SELECT id FROM t WHERE id = 1 FOR UPDATE; SAVEPOINT s").await.unwrap();
+        run(&mut two, "BEGIN; SELECT id FROM t WHERE id = 2 FOR UPDATE").await.unwrap();
+        let mut waiting =
+            tokio::spawn(async move { run(&mut two, "UPDATE t SET n = 11 WHERE id = 1; COMMIT").await });
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+        assert!(early.is_err(), "the row is held: {early:?}");
+        let query = format!("SELECT id FROM t ORDER BY id FOR {strength}");
+        assert_eq!(run(&mut one, &format!("{query} SKIP LOCKED")).await.unwrap(), ["1", "3"]);
+        let refusal = run(&mut one, &format!("{query} NOWAIT")).await.unwrap_err();
+        assert_eq!(refusal.sqlstate, "55P03", "{strength}: {refusal:?}");
+        run(&mut one, "ROLLBACK TO s; UPDATE t SET n = 12 WHERE id = 1; COMMIT").await.unwrap();
+        waiting.await.unwrap().unwrap();
+        assert_eq!(run(&mut one, "SELECT n FROM t WHERE id = 1").await.unwrap(), ["11"]);
+    }
+}
