@@ -12,3 +12,4 @@ pub(crate) mod plan;
 pub(crate) mod point;
 pub mod rewrite;
 mod series;
+pub(crate) mod target;

@@ -12,7 +12,7 @@ use strata_core::ids::{ColumnId, RowId};
 use strata_core::memory::{MemoryPool, Reservation};
 use strata_core::row::{ColumnBuilder, Datum};
 use strata_core::table::{Locked, MIN_BULK_ROWS, TableView};
-use strata_core::txn::{RowLockMode, TableLockMode};
+use strata_core::txn::RowLockMode;
 
 use super::plan::{Action, DmlPlan, plan};
 use super::returning;
@@ -26,6 +26,7 @@ use crate::session::prepared::Prepared;
 use crate::session::run::{self, Limits};
 use crate::session::types::{Outcome, Parameter, RowStream, RowsTag};
 use crate::sql::plan::Planner;
+use crate::sql::target::{TargetUse, lock_planned};
 
 pub(super) async fn run(
     session: &mut Session,
@@ -87,22 +88,9 @@ impl Statement<'_> {
             let (planner, _) = session.start_statement()?;
             let mut oids = self.prepared.parameter_oids().to_vec();
             let (dml, planner) = plan(planner, &session.search_path(), ast, &mut oids)?;
-            let txn = session.write_transaction("this statement")?;
-            let ticket = txn.lock_table(dml.table.id, TableLockMode::RowExclusive);
-            let waited = !ticket.is_granted();
-            self.limits.race(ticket).await??;
-            let txn = session.write_transaction("this statement")?;
-            let newest = txn.newest_catalog();
-            if !waited && newest.table(dml.table.id).is_ok_and(|newest| **newest == *dml.table) {
+            if lock_planned(session, &dml.table, TargetUse::Write, &self.limits).await? {
                 return Ok((dml, planner));
             }
-            if newest.table(dml.table.id).is_err() {
-                return Err(SqlError::new(
-                    "42P01",
-                    format!("relation \"{}\" does not exist", dml.table.name),
-                ));
-            }
-            // The lock is held now, so the next plan is of the newest definition.
         }
     }
 

@@ -8,7 +8,8 @@
 //! row that was replaced meanwhile is followed to its newest version; then the same query runs again on a new
 //! snapshot, restricted to those versions, so that WHERE and SET see them (as Postgres re-evaluates). Where the
 //! query reaches beyond the target row (joins, subqueries) the whole statement runs again on a new snapshot, with its
-//! locks kept, as Oracle does; nothing is written before it has found all rows as it sees them.
+//! locks kept, as Oracle does; nothing is written before it has found all rows as it sees them. What a table that was altered
+//! meanwhile means at each level, [`target`](super::target) tells.
 //!
 //! **Memory.** Many rows of a query that reads nothing but the target are locked and written in pieces, while the query runs: it
 //! reads a view of before. All other rows that are found, and those that RETURNING wants, must fit into memory.

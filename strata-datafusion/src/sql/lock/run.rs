@@ -12,7 +12,6 @@ use futures::StreamExt;
 use strata_core::catalog::TableDef;
 use strata_core::ids::RowId;
 use strata_core::table::{Locked, TableView};
-use strata_core::txn::TableLockMode;
 
 use super::{Held, Locking, MARK};
 use crate::error::{SqlError, SqlResult};
@@ -23,9 +22,8 @@ use crate::session::run::{self, Limits};
 use crate::session::types::{Outcome, Parameter, RowStream, RowsTag};
 use crate::sql::names::RelationName;
 use crate::sql::plan::Planner;
+use crate::sql::target::{TargetUse, lock_planned};
 
-/// What a command is called where a read-only transaction refuses it.
-const COMMAND: &str = "SELECT FOR UPDATE";
 /// How many locked rows the first look passes over before it looks at all rows.
 const PASSED_OVER: usize = 100;
 
@@ -73,17 +71,8 @@ impl Run<'_> {
             let (planner, _) = session.start_statement()?;
             let (name, table) = self.locking.name(session, &planner)?;
             self.locking.plan(&planner, self.prepared.parameter_oids())?;
-            let txn = session.write_transaction(COMMAND)?;
-            let ticket = txn.lock_table(table.id, TableLockMode::RowShare);
-            let waited = !ticket.is_granted();
-            self.limits.race(ticket).await??;
-            let newest = session.write_transaction(COMMAND)?.newest_catalog();
-            if !waited && newest.table(table.id).is_ok_and(|newest| **newest == *table) {
+            if lock_planned(session, &table, TargetUse::LockRows, &self.limits).await? {
                 return Ok((name, table));
-            }
-            if newest.table(table.id).is_err() {
-                let message = format!("relation \"{}\" does not exist", table.name);
-                return Err(SqlError::new("42P01", message));
             }
         }
     }
@@ -169,7 +158,7 @@ impl Run<'_> {
         row: RowId,
         table: &TableDef,
     ) -> SqlResult<Option<RowId>> {
-        let txn = session.write_transaction(COMMAND)?;
+        let txn = session.write_transaction(TargetUse::LockRows.command())?;
         let mode = self.locking.mode;
         let locked = match self.locking.held {
             Held::Wait => Some(self.limits.race(txn.lock_row(view, row, mode)).await??),
