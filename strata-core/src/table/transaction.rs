@@ -187,6 +187,15 @@ impl Transaction {
         self.ddl.as_ref().map_or_else(|| self.shared.catalog.latest(), |ddl| ddl.changed.clone())
     }
 
+    /// A table as the newest catalog has it, which it stays while it is locked.
+    ///
+    /// # Errors
+    /// `NotFound`; `Poisoned`: after a failure the newest catalog may be that of a commit whose fate is unknown, and its locks are free.
+    pub fn newest_table(&self, table: TableId) -> Result<Arc<TableDef>> {
+        self.shared.store.check_writable()?;
+        self.newest_catalog().table(table).cloned()
+    }
+
     /// Locks a table until the transaction ends.
     pub fn lock_table(&self, table: TableId, mode: TableLockMode) -> LockTicket {
         self.shared.store.locks.acquire(self.id, Resource::Table(table), LockMode::Table(mode))

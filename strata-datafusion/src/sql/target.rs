@@ -63,12 +63,14 @@ pub(crate) async fn lock_planned(
     let ticket = txn.lock_table(planned.id, usage.lock_mode());
     let waited = !ticket.is_granted();
     limits.race(ticket).await??;
-    let newest = txn.newest_catalog();
-    let Ok(newest) = newest.table(planned.id) else {
-        let message = format!("relation \"{}\" does not exist", planned.name);
-        return Err(SqlError::new("42P01", message));
+    let newest = match txn.newest_table(planned.id) {
+        Err(Error::NotFound { .. }) => {
+            let message = format!("relation \"{}\" does not exist", planned.name);
+            return Err(SqlError::new("42P01", message));
+        }
+        newest => newest?,
     };
-    if usage.fits(planned, newest) {
+    if usage.fits(planned, &newest) {
         return Ok(!waited);
     }
     if txn.isolation() != Isolation::ReadCommitted {

@@ -1,12 +1,15 @@
 //! Tables that others alter before a statement has locked them.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use strata_core::Options;
+use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs, Vfs};
+use strata_core::{Database, Options};
 
 use crate::error::SqlResult;
-use crate::session::Session;
 use crate::session::testing::{engine, run, session};
+use crate::session::{Engine, EngineOptions, Session};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 10), (2, 20)";
 const LEVELS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
@@ -105,4 +108,22 @@ async fn who_waits_for_an_index_goes_on_where_a_snapshot_shows_it() {
             assert_eq!(run(&mut one, "SELECT id FROM t WHERE n = 99").await.unwrap(), ["2"]);
         }
     }
+}
+
+/// Bug: after a failure of the disk the newest definition was one that no snapshot would ever show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_whose_fate_is_unknown_is_not_waited_for() {
+    let faults = Arc::new(FaultVfs::new(Arc::new(MemVfs::new())));
+    let vfs: Arc<dyn Vfs> = faults.clone();
+    let database = Database::open_with_vfs(vfs, Path::new("/db"), Options::default()).unwrap();
+    let engine = Engine::new(database, EngineOptions { analytical_threads: 2 }).unwrap();
+    let mut one = session(&engine);
+    run(&mut one, TABLE).await.unwrap();
+    faults.arm(Fault::nth(0, FaultEffect::InputOutput).of(&[IoKind::Sync]).for_ever());
+    run(&mut one, "ALTER TABLE t ADD COLUMN c int").await.unwrap_err();
+    for statement in WRITES.into_iter().chain(["SELECT n FROM t FOR UPDATE"]) {
+        let refused = at_once(session(&engine), statement).await.1.unwrap_err();
+        assert_eq!(refused.sqlstate, "58030", "{statement}: {refused:?}");
+    }
+    assert_eq!(run(&mut one, "SELECT * FROM t ORDER BY id").await.unwrap(), ["1|10", "2|20"]);
 }
