@@ -342,7 +342,7 @@ impl Transaction {
         acquire: impl Fn(HeapId, RowId) -> LockTicket,
     ) -> Result<Locked> {
         if row.is_provisional() {
-            return self.lock_original(view, row, mode).await;
+            return self.lock_original(view, row, acquire).await;
         }
         let (heap, mut current, mut changed) = (view.def().heap, row, false);
         loop {
@@ -379,11 +379,16 @@ impl Transaction {
 
     /// Locks the committed row that an own one has taken the place of: for others it is that row until the commit. The transaction has
     /// locked it to replace it, so nobody else can have ended it meanwhile, but perhaps more weakly than is asked for now.
-    async fn lock_original(&self, view: &TableView, own: RowId, mode: RowLockMode) -> Result<Locked> {
+    async fn lock_original(
+        &self,
+        view: &TableView,
+        own: RowId,
+        acquire: impl Fn(HeapId, RowId) -> LockTicket,
+    ) -> Result<Locked> {
         let heap = view.def().heap;
         let original = self.writes.read().heap(heap).and_then(|writes| writes.original(own));
         if let Some(original) = original {
-            self.acquire_row(heap, original, mode).await?;
+            acquire(heap, original).await?;
             self.shared.store.check_writable()?;
         }
         Ok(Locked::Current)

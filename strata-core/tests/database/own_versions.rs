@@ -188,3 +188,23 @@ fn own_versions_that_are_written_out_or_undone_stand_for_their_rows() {
         }
     }
 }
+
+/// Who does not want to wait does not wait for the row behind an own version either.
+#[test]
+fn the_row_of_an_own_version_is_had_at_once_or_not() {
+    let db = Database::in_memory(manual()).expect("opens");
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 0)]).expect("inserts");
+    let txn = writer(&db, table);
+    set_balance(&txn, &db, table, 1, 5);
+    let other = db.begin(Isolation::ReadCommitted).expect("begins");
+    locked(&other, &db, table, 1, KEY_SHARE);
+    let view = txn.view().table(table).expect("is there");
+    let (row, _) = find(&txn, &db, table, 1).expect("is there");
+    assert!(is_pending(txn.lock_row(&view, row, UPDATE)));
+    assert_eq!(block_on(txn.try_lock_row(&view, row, UPDATE)).expect("asks"), None);
+    let weakly = block_on(txn.try_lock_row(&view, row, RowLockMode::NoKeyUpdate)).expect("asks");
+    assert_eq!(weakly, Some(Locked::Current));
+    drop(other);
+    assert_eq!(block_on(txn.try_lock_row(&view, row, UPDATE)).expect("asks"), Some(Locked::Current));
+}
