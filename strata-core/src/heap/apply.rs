@@ -127,6 +127,13 @@ impl Heap {
         }
     }
 
+    /// Lets the page that rows are appended to be evicted; the next row begins another. For replay where memory is short: a heap that
+    /// was dropped since has such a page too, and there may be very many.
+    pub fn let_go_of_tail_page(&self) {
+        self.seal_page(&mut self.tail.lock());
+        self.register_sealed();
+    }
+
     /// The RowIds that the next rows, of these lengths in bytes, get. Changes nothing.
     pub fn place(&self, lengths: &[u32]) -> Vec<RowRun> {
         let tail = self.tail.lock();

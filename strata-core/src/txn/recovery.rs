@@ -61,7 +61,7 @@ pub fn replay(
         }
         let mut prepared = match store.prepare(&body, Some(&placement)) {
             Err(Error::OutOfMemory { .. }) => {
-                sweeper.clean(store, last_commit(store));
+                sweeper.make_room(store, last_commit(store));
                 store.prepare(&body, Some(&placement))?
             }
             prepared => prepared?,

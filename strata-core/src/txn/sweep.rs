@@ -3,7 +3,8 @@
 //! While a database is open, maintenance prunes what commits leave behind, and garbage leaves the memtables as keys are written
 //! and scanned. So the journal may hold commits that never were in memory together, all that they left. Replay takes the same
 //! away now and then, and before it gives up for want of memory. It has no reader: whatever a replayed commit has ended,
-//! nobody will see. So what is left is no more than what was there when that commit was made.
+//! nobody will see. So what is left is no more than what was there when that commit was made, but for tables that were dropped since:
+//! those are made again, and go once the catalog is there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl Sweeper {
     }
 
     /// Takes away all that nobody needs after commit `at`.
-    pub fn clean(&mut self, store: &Store, at: Timestamp) {
+    fn clean(&mut self, store: &Store, at: Timestamp) {
         // Garbage is told sooner from marks without groups.
         self.prune(store, at);
         let heaps = self.heap_of.iter();
@@ -70,6 +71,12 @@ impl Sweeper {
         let probes = heaps.iter().map(|(index, heap)| (*index, heap.garbage(&horizon))).collect();
         store.tree.sweep_garbage(&Replayed(probes));
         self.sweep_at = self.least_sweep_at.max(2 * memtable_bytes(store));
+    }
+
+    /// As [`clean`](Self::clean), where there is no memory for the next record: tail pages may be evicted then too.
+    pub fn make_room(&mut self, store: &Store, at: Timestamp) {
+        self.clean(store, at);
+        store.heaps.all().iter().for_each(|heap| heap.let_go_of_tail_page());
     }
 
     fn prune(&mut self, store: &Store, at: Timestamp) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use strata_core::ids::{RowId, TableId};
 use strata_core::maintenance::{MaintenanceOptions, Step};
-use strata_core::txn::{CommitTicket, RowLockMode, block_on};
+use strata_core::table::Isolation;
+use strata_core::txn::{CommitTicket, RowLockMode, TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, SeededRandom};
 use strata_core::{Database, Options};
 
@@ -148,5 +149,28 @@ fn a_queue_is_replayed_where_memtables_take_most_of_memory() {
     run_queue(&db, table);
     let opened = open_queue(&crash(&vfs), never_full());
     assert_eq!(scan(&opened, table).len() as i64, WAITING);
+    assert_clean(&opened);
+}
+
+/// Tables that came and went: replay makes them all again, since nothing tells that they are gone.
+#[test]
+fn tables_that_come_and_go_are_replayed_in_the_memory_they_ran_in() {
+    const MEMORY_BYTES: usize = 4 << 20;
+    let vfs = Arc::new(MemVfs::new());
+    let db = open_within(&vfs, MEMORY_BYTES);
+    for round in 0..200 {
+        let table = create_accounts(&db, "scratch");
+        insert(&db, table, &[account(round, 0)]).expect("inserted");
+        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+        block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
+        block_on(txn.drop_relation(table)).expect("drops");
+        txn.commit().expect("commits").wait().expect("durable");
+        maintain(&db);
+    }
+    let opened = open_within(&crash(&vfs), MEMORY_BYTES);
+    maintain(&opened);
+    let table = create_accounts(&opened, "scratch");
+    insert(&opened, table, &[account(1, 2)]).expect("inserted");
+    assert_eq!(scan(&opened, table), [(1, 2)]);
     assert_clean(&opened);
 }

@@ -158,9 +158,14 @@ impl Rig {
         self.reopen_with(|_, _| ());
     }
 
-    /// As [`reopen`](Self::reopen), and prunes after each record.
+    /// As [`reopen`](Self::reopen) where memory is short: prunes after each record, and lets go of tail pages now and then.
     pub fn reopen_pruning(&mut self) {
-        self.reopen_with(|heap, record| heap.prune(&[], record.ts));
+        self.reopen_with(|heap, record| {
+            heap.prune(&[], record.ts);
+            if record.ts.get().is_multiple_of(3) {
+                heap.let_go_of_tail_page();
+            }
+        });
     }
 
     fn reopen_with(&mut self, after: impl Fn(&Heap, &Record)) {
