@@ -39,6 +39,12 @@ impl SegmentWork {
     }
 }
 
+/// A heap, and its segments.
+type HeapStatus = (Arc<Heap>, Vec<SegmentStatus>);
+
+/// The schema of each heap, and the table that it is of unless that is one of the catalog's own.
+type Tables = HashMap<HeapId, (Option<TableId>, Schema)>;
+
 /// Rows that are moved at once; one segment's at least.
 const MOVE_ROWS: u32 = SLOTS_PER_SEGMENT / 16;
 
@@ -152,11 +158,7 @@ impl Maintainer {
 
     /// The segments of each heap, and then the tables: a schema must have all columns that a sealed segment's rows have. `between`
     /// runs in the middle, for tests.
-    fn segments_and_tables(
-        &self,
-        horizon: &Horizon,
-        between: impl FnOnce(),
-    ) -> (Vec<(Arc<Heap>, Vec<SegmentStatus>)>, HashMap<HeapId, (Option<TableId>, Schema)>) {
+    fn segments_and_tables(&self, horizon: &Horizon, between: impl FnOnce()) -> (Vec<HeapStatus>, Tables) {
         let store = &self.shared.store;
         let heaps = store.heaps.all().into_iter().map(|heap| {
             let statuses = heap.segment_statuses(horizon);
@@ -226,9 +228,9 @@ impl Maintainer {
         if is_pending { self.flush() } else { Ok(()) }
     }
 
-    /// The schema of each heap, and the table that it is of unless that is one of the catalog's own. A column that some snapshot, or
-    /// whoever comes before the newest commits are published, still sees is there.
-    fn tables(&self, horizon: &Horizon) -> HashMap<HeapId, (Option<TableId>, Schema)> {
+    /// The tables that there are. A column that some snapshot, or whoever comes before the newest commits are published, still sees
+    /// is there.
+    fn tables(&self, horizon: &Horizon) -> Tables {
         let mut catalogs = self.shared.catalog.in_use(horizon);
         let Some(catalog) = catalogs.pop() else { return HashMap::new() };
         let seen = |table: &TableDef, id: ColumnId| {
