@@ -38,6 +38,7 @@ impl Maintainer {
         installs.into_iter().for_each(Install::run);
         self.loads_are_permanent(&loads);
         self.skipped.lock().clear();
+        self.failed.lock().clear();
         store.journal.truncate_before(start)
     }
 }

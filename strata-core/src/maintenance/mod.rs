@@ -9,7 +9,7 @@
 //!
 //! | what failed | the blocks written | the database |
 //! |---|---|---|
-//! | anything before the edit | freed | goes on with what else is due; a later step tries again, of a segment one after the next checkpoint |
+//! | anything before the edit | freed | goes on with what else is due; a later step tries again |
 //! | the disk was full | freed | gives back first what nobody sees any more, then goes on |
 //! | a sync of blocks | freed | poisoned |
 //! | the edit's own write or sync | kept, and nothing that is freed later is reused: the edit may be durable | poisoned |
@@ -78,6 +78,8 @@ pub struct Maintainer {
     turn: Mutex<()>,
     /// Segments that could not be worked on until the next checkpoint.
     skipped: Mutex<HashMap<HeapId, BTreeSet<SegmentId>>>,
+    /// Segments on which work has failed, until there is no other work or the next checkpoint.
+    failed: Mutex<BTreeSet<(HeapId, SegmentId)>>,
     /// Commits that moved rows out of nearly empty segments.
     moves: AtomicU64,
 }
@@ -85,7 +87,14 @@ pub struct Maintainer {
 impl Maintainer {
     /// A maintainer of this database.
     pub fn new(shared: Arc<Shared>, options: MaintenanceOptions) -> Self {
-        Self { shared, options, turn: Mutex::new(()), skipped: Mutex::default(), moves: AtomicU64::new(0) }
+        Self {
+            shared,
+            options,
+            turn: Mutex::new(()),
+            skipped: Mutex::default(),
+            failed: Mutex::default(),
+            moves: AtomicU64::new(0),
+        }
     }
 
     /// Does the most urgent work that is due.
@@ -100,7 +109,7 @@ impl Maintainer {
         if let Some(step) = self.urgent(&mut failures)? {
             return Ok(step);
         }
-        let reclaimed = self.reclaim_once(self.options.freeze_idle_segments, None);
+        let reclaimed = self.reclaim_due();
         match failures.note(self, reclaimed)?.flatten() {
             Some(step) => Ok(step),
             None if failures.has_full_disk() && self.free_once()? => Ok(Step::Reclaim),
@@ -156,7 +165,7 @@ impl Maintainer {
         while failures.note(self, self.compact_once())? == Some(true) {}
         self.checkpoint_now()?;
         let mut pass = Pass::begin(&self.shared.store.heaps.all());
-        // What failed is skipped from here on, so that this comes to an end.
+        // What failed is passed over from here on, so that this comes to an end.
         while failures.note(self, self.reclaim_once(true, Some(&mut pass)))? != Some(None) {
             self.prune();
             self.urgent(&mut failures)?;

@@ -12,21 +12,22 @@ use crate::ids::{HeapId, SegmentId};
 pub(super) struct Pass {
     /// The segment that each heap's next row goes to.
     ends: HashMap<HeapId, SegmentId>,
-    encoded: BTreeSet<(HeapId, SegmentId)>,
+    done: BTreeSet<(HeapId, SegmentId)>,
 }
 
 impl Pass {
     pub(super) fn begin(heaps: &[Arc<Heap>]) -> Self {
         let ends = heaps.iter().map(|heap| (heap.id(), heap.next_row().segment()));
-        Self { ends: ends.collect(), encoded: BTreeSet::new() }
+        Self { ends: ends.collect(), done: BTreeSet::new() }
     }
 
     /// Whether there is something for the pass to do with a segment.
     pub(super) fn covers(&self, heap: HeapId, segment: SegmentId) -> bool {
-        self.ends.get(&heap).is_some_and(|end| segment < *end) && !self.encoded.contains(&(heap, segment))
+        self.ends.get(&heap).is_some_and(|end| segment < *end) && !self.done.contains(&(heap, segment))
     }
 
-    pub(super) fn note_encoded(&mut self, heap: HeapId, segment: SegmentId) {
-        self.encoded.insert((heap, segment));
+    /// Leaves segments alone from here on: they were encoded, or that failed.
+    pub(super) fn leave(&mut self, heap: HeapId, segments: &[SegmentId]) {
+        self.done.extend(segments.iter().map(|segment| (heap, *segment)));
     }
 }

@@ -87,6 +87,16 @@ fn plan(statuses: &[SegmentStatus], move_share: Option<u32>, freeze: bool, all: 
 }
 
 impl Maintainer {
+    /// Does one piece of reclamation that is due. What has failed is tried again once there is nothing else.
+    pub(super) fn reclaim_due(&self) -> Result<Option<Step>> {
+        let freeze = self.options.freeze_idle_segments;
+        let done = self.reclaim_once(freeze, None)?;
+        if done.is_none() && !std::mem::take(&mut *self.failed.lock()).is_empty() {
+            return self.reclaim_once(freeze, None);
+        }
+        Ok(done)
+    }
+
     /// Does one piece of reclamation if there is one: all there is within a pass, else what pays by itself.
     pub(super) fn reclaim_once(&self, freeze: bool, pass: Option<&mut Pass>) -> Result<Option<Step>> {
         let mut failures = Failures::default();
@@ -109,7 +119,7 @@ impl Maintainer {
         let is_drop = |work: &SegmentWork| matches!(work, SegmentWork::Drop(_));
         let plan = |statuses: &[SegmentStatus], _| plan(statuses, None, false, false).filter(is_drop);
         loop {
-            // One that failed is skipped from here on.
+            // One that failed is passed over from here on.
             if let Some(done) = failures.note(self, self.reclaim_segments(None, plan))? {
                 return Ok(done.is_some());
             }
@@ -119,7 +129,7 @@ impl Maintainer {
     /// Does what `plan` says of the first heap that it says anything of, given its segments and the share to move at.
     fn reclaim_segments(
         &self,
-        mut pass: Option<&mut Pass>,
+        pass: Option<&mut Pass>,
         plan: impl Fn(&[SegmentStatus], Option<u32>) -> Option<SegmentWork>,
     ) -> Result<Option<Step>> {
         let horizon = self.shared.store.snapshots.horizon();
@@ -127,31 +137,36 @@ impl Maintainer {
         for (heap, statuses) in heaps {
             let Some((table, schema)) = tables.get(&heap.id()) else { continue };
             let skipped = self.skipped.lock().get(&heap.id()).cloned().unwrap_or_default();
-            let is_free = |segment| pass.as_ref().is_none_or(|pass| pass.covers(heap.id(), segment));
-            let statuses = statuses.into_iter();
-            let statuses: Vec<_> = statuses
-                .filter(|status| !skipped.contains(&status.segment) && is_free(status.segment))
-                .collect();
+            let failed = self.failed.lock().clone();
+            let is_free = |status: &SegmentStatus| {
+                !skipped.contains(&status.segment)
+                    && !failed.contains(&(heap.id(), status.segment))
+                    && pass.as_ref().is_none_or(|pass| pass.covers(heap.id(), status.segment))
+            };
+            let statuses: Vec<_> = statuses.into_iter().filter(is_free).collect();
             let move_share = table.is_some().then_some(self.options.move_share);
             let Some(work) = plan(&statuses, move_share) else { continue };
-            if let (SegmentWork::Freeze(segment), Some(pass)) = (&work, &mut pass) {
-                pass.note_encoded(heap.id(), *segment);
-            }
-            let segments = work.segments();
+            let (segments, is_once) = (work.segments(), matches!(work, SegmentWork::Freeze(_)));
             let done = match (work, table) {
                 (SegmentWork::Move(segments), Some(table)) => self.move_rows(*table, &heap, &segments),
                 (work, _) => self.reclaim_segment(&heap, work, schema, &horizon),
             };
+            if let Some(pass) = pass.filter(|_| is_once || done.is_err()) {
+                pass.leave(heap.id(), &segments);
+            }
             // What stood in the way (rows that are locked, or that the manifest does not have yet) may go with a
-            // checkpoint. Nor are the others to wait for what takes more memory than there is now, or more of the disk, or
-            // cannot be read.
-            let (outcome, skipped) = match done {
-                Ok((step, skipped)) => (Ok(step), skipped),
-                Err(Error::OutOfMemory { .. }) => (Ok(Step::Reclaim), segments),
-                Err(error) => (Err(error), segments),
+            // checkpoint. Nor are the others to wait for what takes more memory than there is now.
+            let (step, skipped) = match done {
+                Err(Error::OutOfMemory { .. }) => (Step::Reclaim, segments),
+                Err(error) => {
+                    // Or for what has no room on the disk, or cannot be read.
+                    self.failed.lock().extend(segments.into_iter().map(|segment| (heap.id(), segment)));
+                    return Err(error);
+                }
+                Ok(done) => done,
             };
             self.skipped.lock().entry(heap.id()).or_default().extend(skipped);
-            return outcome.map(Some);
+            return Ok(Some(step));
         }
         Ok(None)
     }
