@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use strata_core::Error;
 use strata_core::catalog::TableDef;
 use strata_core::catalog::change::NewColumn;
 use strata_core::ids::ColumnId;
@@ -183,7 +184,14 @@ fn finds(
     if rows(&published) != rows(&newest) && !shared.disk.has_failed() {
         return Err(wrong(format!("{} is locked, and what was written to it is not published", def.name)));
     }
-    if there(&open.txn.latest_view().table(def.id)?, published.tables.get(&def.id))? {
+    let latest = match open.txn.latest_view().table(def.id) {
+        // Nor is there a table of such a commit to look into.
+        Err(Error::NotFound { .. }) if shared.disk.has_failed() && rows(&published).is_none() => {
+            return Ok(false);
+        }
+        latest => latest?,
+    };
+    if there(&latest, published.tables.get(&def.id))? {
         return Ok(true);
     }
     if open.txn.isolation() == Isolation::ReadCommitted {

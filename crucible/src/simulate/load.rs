@@ -39,6 +39,7 @@ pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64
             (tag, schema::row(&def, tag, key, &mut random))
         })
         .collect();
+    let had_blocks = open.txn.view().table(def.id)?.has_own_loads();
     let result = async {
         let mut load = open.txn.bulk_load(def.id).await?;
         for part in rows.chunks(BATCH_ROWS) {
@@ -51,11 +52,16 @@ pub(super) async fn load(shared: &Shared, open: &mut Open, table: u64, rows: u64
         Ok(loaded) => return Err(wrong(format!("{loaded} of {count} rows were loaded"))),
         Err(error) => return Err(refusal::of_load(error, || open.published(shared), &def, &rows)),
     }
-    open.claim_table(def.id);
-    let in_blocks = open.txn.view().table(def.id)?.has_own_loads();
+    let has_blocks = open.txn.view().table(def.id)?.has_own_loads();
+    match has_blocks && !had_blocks {
+        true => open.claim_table(def.id),
+        // One by one, or that cannot be told.
+        false => open.note_load(def.id),
+    }
     for (tag, values) in rows {
-        if in_blocks {
-            open.loaded.insert((def.id, tag));
+        match has_blocks {
+            true => _ = open.loaded.insert((def.id, tag)),
+            false => open.note_keys(shared, def.id, &values, None, None),
         }
         open.writes.push(Write::Put { table: def.id, tag, values, replaces: None });
     }

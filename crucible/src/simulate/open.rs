@@ -43,6 +43,8 @@ pub(super) struct SerialReads {
     pub(super) due: Vec<Read>,
     /// Of these, what insertions that it has not undone have told of the keys that they found free; as its snapshot has them.
     claims: Vec<Read>,
+    /// Tables that it has loaded rows into and not undone that; as its snapshot has them.
+    loads: Vec<Read>,
     /// What insertions told that were refused or undone: all that is left of them is a read. As its snapshot has it.
     pub(super) told: Vec<Read>,
     /// What the engine may have taken for read as well: it is coarser where own changes of the catalog are undone.
@@ -56,6 +58,7 @@ struct Save {
     place: Savepoint,
     writes: usize,
     claims: usize,
+    loads: usize,
     loaded: BTreeSet<(TableId, i64)>,
     defined_over: Option<State>,
 }
@@ -208,7 +211,7 @@ impl Open {
         }
     }
 
-    /// Notes a load, which has told of more keys than the engine goes into: where it is undone, it has read the table.
+    /// Notes a load in blocks, which the engine takes for a read of the whole table where it is undone, whatever the keys.
     pub(super) fn claim_table(&mut self, table: TableId) {
         self.reads.claimed.insert(table);
         if let Some(seen) = self.noted_snapshot(table) {
@@ -216,11 +219,20 @@ impl Open {
         }
     }
 
+    /// Notes a load of rows that may have been inserted one by one: what that has told is noted with each. The engine is coarser where
+    /// they were many, and where they went into blocks.
+    pub(super) fn note_load(&mut self, table: TableId) {
+        if let Some(seen) = self.noted_snapshot(table) {
+            self.reads.loads.push(Read::of(&seen, table, Part::Whole));
+        }
+    }
+
     /// Remembers where the transaction is.
     pub(super) fn save(&mut self) -> String {
-        let (place, writes, claims) = (self.txn.savepoint(), self.writes.len(), self.reads.claims.len());
+        let (place, writes) = (self.txn.savepoint(), self.writes.len());
+        let (claims, loads) = (self.reads.claims.len(), self.reads.loads.len());
         let (loaded, defined_over) = (self.loaded.clone(), self.defined_over.clone());
-        self.saves.push(Save { place, writes, claims, loaded, defined_over });
+        self.saves.push(Save { place, writes, claims, loads, loaded, defined_over });
         format!("saved at {writes} writes")
     }
 
@@ -234,6 +246,7 @@ impl Open {
         self.txn.rollback_to(&save.place)?;
         self.writes.truncate(save.writes);
         self.reads.told.extend(self.reads.claims.drain(save.claims..));
+        self.reads.perhaps.extend(self.reads.loads.drain(save.loads..));
         let had_ddl = self.defined_over.is_some();
         self.defined_over.clone_from(&save.defined_over);
         self.loaded.clone_from(&save.loaded);
