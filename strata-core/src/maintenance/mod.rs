@@ -31,7 +31,7 @@ mod reclaim;
 mod thread;
 mod unnamed;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,7 +77,7 @@ pub struct Maintainer {
     /// Steps take turns, whoever asks for them.
     turn: Mutex<()>,
     /// Segments that could not be worked on until the next checkpoint.
-    skipped: Mutex<HashMap<HeapId, BTreeSet<SegmentId>>>,
+    skipped: Mutex<BTreeSet<(HeapId, SegmentId)>>,
     /// Segments on which work has failed, until there is no other work or the next checkpoint.
     failed: Mutex<BTreeSet<(HeapId, SegmentId)>>,
     /// Commits that moved rows out of nearly empty segments.

@@ -18,6 +18,7 @@ use crate::ids::{ColumnId, HeapId, RowId, SLOTS_PER_SEGMENT, SegmentId, TableId}
 use crate::manifest::Edit;
 use crate::row::{Column, Schema};
 use crate::table::relocate;
+use crate::txn::PendingLoad;
 
 /// What to do with a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,13 +135,12 @@ impl Maintainer {
     ) -> Result<Option<Step>> {
         let horizon = self.shared.store.snapshots.horizon();
         let (heaps, tables) = self.segments_and_tables(&horizon, || ());
+        let passed_over = &*self.skipped.lock() | &*self.failed.lock();
         for (heap, statuses) in heaps {
             let Some((table, schema)) = tables.get(&heap.id()) else { continue };
-            let skipped = self.skipped.lock().get(&heap.id()).cloned().unwrap_or_default();
-            let failed = self.failed.lock().clone();
+            let named = |segments: Vec<SegmentId>| segments.into_iter().map(|segment| (heap.id(), segment));
             let is_free = |status: &SegmentStatus| {
-                !skipped.contains(&status.segment)
-                    && !failed.contains(&(heap.id(), status.segment))
+                !passed_over.contains(&(heap.id(), status.segment))
                     && pass.as_ref().is_none_or(|pass| pass.covers(heap.id(), status.segment))
             };
             let statuses: Vec<_> = statuses.into_iter().filter(is_free).collect();
@@ -160,12 +160,12 @@ impl Maintainer {
                 Err(Error::OutOfMemory { .. }) => (Step::Reclaim, segments),
                 Err(error) => {
                     // Or for what has no room on the disk, or cannot be read.
-                    self.failed.lock().extend(segments.into_iter().map(|segment| (heap.id(), segment)));
+                    self.failed.lock().extend(named(segments));
                     return Err(error);
                 }
                 Ok(done) => done,
             };
-            self.skipped.lock().entry(heap.id()).or_default().extend(skipped);
+            self.skipped.lock().extend(named(skipped));
             return Ok(Some(step));
         }
         Ok(None)
@@ -236,11 +236,13 @@ impl Maintainer {
     /// Goes before what could free blocks of a heap: those of a load belong to the journal until the manifest has adopted
     /// the load, and the edit that does names them.
     fn make_loads_permanent(&self, heap: HeapId) -> Result<()> {
-        let is_pending = self
-            .shared
-            .store
-            .with_section(|section| section.pending_loads.iter().any(|load| load.heap == heap));
-        if is_pending { self.flush() } else { Ok(()) }
+        if self.pending_loads_of(heap).is_empty() { Ok(()) } else { self.flush() }
+    }
+
+    fn pending_loads_of(&self, heap: HeapId) -> Vec<PendingLoad> {
+        self.shared.store.with_section(|section| {
+            section.pending_loads.iter().filter(|load| load.heap == heap).cloned().collect()
+        })
     }
 
     /// The tables that there are. A column that some snapshot, or whoever comes before the newest commits are published, still sees
@@ -272,8 +274,7 @@ impl Maintainer {
     fn drop_unused_heap(&self) -> Result<bool> {
         let store = &self.shared.store;
         let Some(heap) = self.unused_heap(|| ()) else { return Ok(false) };
-        let mut loads = store.with_section(|section| section.pending_loads.clone());
-        loads.retain(|load| load.heap == heap.id());
+        let loads = self.pending_loads_of(heap.id());
         let mut edits: Vec<Edit> = loads.iter().map(load_adopted).collect();
         if store.manifest.state().heaps.contains_key(&heap.id()) {
             edits.push(Edit::DropHeap(heap.id()));

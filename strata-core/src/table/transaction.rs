@@ -118,8 +118,7 @@ impl Transaction {
 
     /// What a statement that begins now reads: all own writes so far, and the snapshot of its level.
     pub fn view(&self) -> ReadView {
-        let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
-        self.view_at(self.statement_snapshot(), self.reads.clone(), catalog)
+        self.view_at(self.statement_snapshot(), self.reads.clone(), self.own_catalog())
     }
 
     /// What a statement that begins now would read if the transaction had changed the catalog: the same rows, by the newest catalog.
@@ -147,8 +146,7 @@ impl Transaction {
     /// A view of all that is published now and of all own writes, whatever the level. What it reads is not noted: of use
     /// where a lock keeps the table as it is, and the rows are no statement's answer.
     pub fn latest_view(&self) -> ReadView {
-        let catalog = self.ddl.as_ref().map(|ddl| ddl.changed.clone());
-        self.view_at(self.shared.store.snapshots.take(), None, catalog)
+        self.view_at(self.shared.store.snapshots.take(), None, self.own_catalog())
     }
 
     fn view_at(
@@ -184,7 +182,12 @@ impl Transaction {
 
     /// The newest catalog there is, own DDL included. What it says of a table holds while the table is locked.
     pub fn newest_catalog(&self) -> Arc<Catalog> {
-        self.ddl.as_ref().map_or_else(|| self.shared.catalog.latest(), |ddl| ddl.changed.clone())
+        self.own_catalog().unwrap_or_else(|| self.shared.catalog.latest())
+    }
+
+    /// What its own DDL has made of the catalog, if there was any.
+    fn own_catalog(&self) -> Option<Arc<Catalog>> {
+        self.ddl.as_ref().map(|ddl| ddl.changed.clone())
     }
 
     /// A table as the newest catalog has it, which it stays while it is locked.

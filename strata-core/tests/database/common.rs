@@ -81,6 +81,14 @@ pub fn load(db: &Database, table: TableId, ids: std::ops::Range<i64>) -> Result<
     Ok(rows)
 }
 
+/// Drops a table and commits.
+pub fn drop_table(db: &Database, table: TableId) {
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
+    block_on(txn.drop_relation(table)).expect("drops");
+    txn.commit().expect("commits").wait().expect("durable");
+}
+
 /// Begins a transaction that may write to the table.
 pub fn writer(db: &Database, table: TableId) -> Transaction {
     let txn = db.begin(Isolation::ReadCommitted).expect("begins");

@@ -2,20 +2,12 @@
 use std::sync::Arc;
 
 use crate::common::*;
-use strata_core::Database;
-use strata_core::ids::{ColumnId, TableId};
+use strata_core::ids::ColumnId;
 use strata_core::maintenance::Step;
 use strata_core::row::Datum;
 use strata_core::table::Isolation;
 use strata_core::txn::{TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, SeededRandom};
-
-fn drop_table(db: &Database, table: TableId) {
-    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("locked");
-    block_on(txn.drop_relation(table)).expect("drops");
-    txn.commit().expect("commits").wait().expect("durable");
-}
 
 /// TRAPS, "Extents": the journal names the blocks of a load into a table that is gone; others have them by now.
 #[test]

@@ -106,13 +106,6 @@ fn deleted_rows_make_room_for_what_waits() {
     goes_on(&db, accounts, rows);
 }
 
-fn drop_table(db: &Database, table: TableId) {
-    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
-    block_on(txn.drop_relation(table)).expect("drops");
-    txn.commit().expect("the journal has room").wait().expect("durable");
-}
-
 /// What was loaded is the journal's until the manifest has heard of it; to drop it takes no flush, for which there is no room.
 #[test]
 fn a_load_into_a_table_that_is_dropped_makes_room_at_once() {

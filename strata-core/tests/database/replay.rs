@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use strata_core::ids::{RowId, TableId};
 use strata_core::maintenance::{MaintenanceOptions, Step};
-use strata_core::table::Isolation;
-use strata_core::txn::{CommitTicket, RowLockMode, TableLockMode, block_on};
+use strata_core::txn::{CommitTicket, RowLockMode, block_on};
 use strata_core::vfs::{MemVfs, SeededRandom};
 use strata_core::{Database, Options};
 
@@ -161,10 +160,7 @@ fn tables_that_come_and_go_are_replayed_in_the_memory_they_ran_in() {
     for round in 0..200 {
         let table = create_accounts(&db, "scratch");
         insert(&db, table, &[account(round, 0)]).expect("inserted");
-        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-        block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
-        block_on(txn.drop_relation(table)).expect("drops");
-        txn.commit().expect("commits").wait().expect("durable");
+        drop_table(&db, table);
         maintain(&db);
     }
     let opened = open_within(&crash(&vfs), MEMORY_BYTES);

@@ -37,7 +37,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use strata_core::ids::TableId;
 use strata_core::maintenance::{MaintenanceOptions, Step};
 use strata_core::table::Isolation;
-use strata_core::txn::{TableLockMode, block_on};
+use strata_core::txn::block_on;
 use strata_core::vfs::{MemVfs, SeededRandom};
 use strata_core::{Database, Options, Result};
 
@@ -91,11 +91,4 @@ fn load_ids(db: &Database, table: TableId, ids: impl Iterator<Item = i64> + Clon
 /// What [`load`] leaves.
 fn loaded(ids: std::ops::Range<i64>) -> Vec<(i64, i64)> {
     ids.map(|id| (id, id + 1)).collect()
-}
-
-fn drop_table(db: &Database, table: TableId) {
-    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-    block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("locked");
-    block_on(txn.drop_relation(table)).expect("drops");
-    txn.commit().expect("commits").wait().expect("durable");
 }
