@@ -224,7 +224,13 @@ impl Session {
         let Some(open) = self.open.take() else { return Ok("nothing to commit".into()) };
         let has_spilled = open.has_spilled();
         let Open { txn, writes, reads, loaded, .. } = open;
-        let (read_only, level) = (txn.is_read_only(), txn.isolation());
+        let is_row = |write: &Write| matches!(write, Write::Put { .. } | Write::Delete { .. });
+        // A relation that has its old name again: nothing is written for that.
+        let has_ddl = writes.iter().any(|write| !is_row(write));
+        let has_come_back = has_ddl
+            && !writes.iter().any(is_row)
+            && txn.newest_catalog() == *shared.database.view().catalog();
+        let (read_only, level) = (txn.is_read_only() || has_come_back, txn.isolation());
         self.let_go_of_own();
         let ticket = match txn.commit() {
             Ok(ticket) => ticket,
@@ -258,8 +264,6 @@ impl Session {
             return Err(wrong(format!("commit {timestamp} was told to be {told}")));
         }
         shared.model.borrow_mut().acknowledge(timestamp);
-        let is_ddl = |write: &Write| !matches!(write, Write::Put { .. } | Write::Delete { .. });
-        let has_ddl = writes.iter().any(is_ddl);
         let is_schema = |write: &Write| matches!(write, Write::Schema(..) | Write::DropSchema(_));
         let did = [
             (Did::Commit, true),

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use strata_core::Error;
 use strata_core::catalog::TableDef;
 use strata_core::catalog::change::NewColumn;
 use strata_core::ids::ColumnId;
@@ -184,13 +183,12 @@ fn finds(
     if rows(&published) != rows(&newest) && !shared.disk.has_failed() {
         return Err(wrong(format!("{} is locked, and what was written to it is not published", def.name)));
     }
-    let latest = match open.txn.latest_view().table(def.id) {
-        // Nor is there a table of such a commit to look into.
-        Err(Error::NotFound { .. }) if shared.disk.has_failed() && rows(&published).is_none() => {
-            return Ok(false);
-        }
-        latest => latest?,
-    };
+    let is_published = published.tables.get(&def.id).is_some_and(|table| *table.def == *def);
+    if !is_published && shared.disk.has_failed() {
+        // Nor are there such a table's rows, or such a column.
+        return Ok(false);
+    }
+    let latest = open.txn.latest_view().table(def.id)?;
     if there(&latest, published.tables.get(&def.id))? {
         return Ok(true);
     }
