@@ -356,37 +356,4 @@ fn load_catalog(store: &Store) -> Result<Catalog> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::txn::WriteSet;
-    use crate::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs};
-
-    /// What the gate met: the sync failed after the record was appended and before the commit was in the queue of those that are
-    /// told, and whoever waited for it waited for ever.
-    #[test]
-    fn a_commit_whose_sync_fails_before_it_is_in_flight_is_told() {
-        let vfs = FaultVfs::new(Arc::new(MemVfs::new()));
-        let db = Database::open_with_vfs(Arc::new(vfs.clone()), Path::new("/db"), Options::default());
-        let db = db.expect("opens");
-        let shared = Arc::clone(&db.inner.shared);
-        vfs.arm(Fault::nth(0, FaultEffect::DiskFull).of(&[IoKind::Sync]).in_path("journal"));
-        let (told, outcome) = mpsc::channel();
-        std::thread::spawn(move || {
-            let watched = Arc::clone(&shared);
-            let until_it_failed = move |_| {
-                while watched.store.check_writable().is_ok() {
-                    std::thread::yield_now();
-                }
-            };
-            let writes = WriteSet::new(shared.store.cache.pool()).expect("fits in memory");
-            let on_apply: crate::txn::OnApply = Box::new(until_it_failed);
-            let ticket = shared.store.commit(shared.next_txn(), &writes, &mut [], Some(on_apply));
-            told.send(ticket.and_then(crate::txn::CommitTicket::wait)).expect("somebody waits");
-        });
-        let outcome = outcome.recv_timeout(Duration::from_secs(60)).expect("it is told");
-        assert!(matches!(outcome, Err(Error::Poisoned { .. })), "{outcome:?}");
-    }
-}
+mod tests;

@@ -209,7 +209,7 @@ impl Session {
             shared.tally.add(Did::OlderCatalog, u64::from(is_older));
             for (id, table) in &expected.tables {
                 if let Some(open) = self.open.as_mut().filter(|_| *is_open) {
-                    open.note(*id, Part::Whole);
+                    open.note_held(*id);
                 }
                 verify::scan(&view.table(*id)?, table)?;
             }

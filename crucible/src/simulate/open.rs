@@ -166,6 +166,13 @@ impl Open {
         }
     }
 
+    /// Notes a read of a whole table through a view that is older than what the transaction has changed in the catalog.
+    pub(super) fn note_held(&mut self, table: TableId) {
+        if let (Some(base), Isolation::Serializable) = (&self.base, self.txn.isolation()) {
+            self.reads.due.push(Read::of(base, table, Part::Whole));
+        }
+    }
+
     /// The engine may take a whole table for read.
     pub(super) fn note_perhaps(&mut self, table: TableId) {
         if let Some(seen) = self.noted_snapshot(table) {

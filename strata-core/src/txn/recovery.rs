@@ -10,12 +10,13 @@
 //!
 //! What maintenance and readers take out of memory while a database is open, replay takes out itself ([`Sweeper`]).
 
-use super::record::RecordBody;
+use super::record::{Placement, RecordBody};
 use super::store::{Loads, Replay, Store};
 use super::sweep::Sweeper;
 use crate::error::{Error, Result};
-use crate::ids::{LoadId, Lsn, Timestamp};
+use crate::ids::{HeapId, LoadId, Lsn, SegmentId, Timestamp};
 use crate::journal::Record;
+use crate::manifest::UNNAMED_SEGMENTS_MAX;
 
 /// What replay met.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +40,7 @@ pub fn replay(
 ) -> Result<Replayed> {
     let mut replayed = Replayed::default();
     let mut sweeper = Sweeper::new(store.pool.cap());
+    let mut unnamed = 0;
     for record in records {
         let record = record?;
         let damaged = |detail: String| Error::Corrupt {
@@ -48,6 +50,12 @@ pub fn replay(
         };
         let (body, placement) = RecordBody::decode(record.payload)
             .map_err(|damage| damaged(format!("{} (byte {})", damage.detail, damage.offset)))?;
+        unnamed = unnamed_segments(store, &body, &placement).saturating_add(unnamed);
+        if unnamed > UNNAMED_SEGMENTS_MAX {
+            return Err(damaged(format!(
+                "{unnamed} segments before its rows and those of others are not there"
+            )));
+        }
         let index_flushed = record.lsn_end <= index_flushed;
         let mode = Replay::Yes { index_flushed, loads };
         for load in body.loads() {
@@ -81,6 +89,23 @@ pub fn replay(
         replayed.records += 1;
     }
     Ok(replayed)
+}
+
+/// Segments that a record leaves out before its rows, about; each takes a place in its heap's directory. None but for loads that were
+/// dropped since, and for heaps that were.
+fn unnamed_segments(store: &Store, body: &RecordBody, placement: &Placement) -> u64 {
+    let blocks = body.loads().iter().map(|load| load.blocks.len());
+    let own: usize = placement.runs.iter().map(Vec::len).chain(blocks).sum();
+    let before = |heap: HeapId, first: SegmentId| {
+        let end = store.heaps.get(heap).map_or(0, |heap| heap.next_segment().get());
+        first.get().saturating_sub(end + own as u64)
+    };
+    let inserted = body.sections().iter().zip(&placement.runs).filter_map(|(section, runs)| {
+        Some(before(section.heap, runs.iter().map(|run| run.first.segment()).max()?))
+    });
+    let loads = body.loads().iter().zip(&placement.row_bases).filter(|(load, _)| !load.blocks.is_empty());
+    let loaded = loads.map(|(load, base)| before(load.heap, base.segment()));
+    inserted.chain(loaded).fold(0, u64::saturating_add)
 }
 
 /// The last timestamp applied.
