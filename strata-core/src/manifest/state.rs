@@ -93,6 +93,7 @@ impl ManifestState {
                 }
                 state.row_end = *row_end;
                 state.live_rows = *live_rows;
+                state.forget_dropped();
             }
             Edit::JournalStart(start) => {
                 if *start < self.journal_start || *start > self.journal_lsn {
@@ -124,18 +125,19 @@ impl ManifestState {
     }
 
     fn put_segment(&mut self, heap: HeapId, segment: SegmentId, image: &SegmentImage) -> Result<(), String> {
-        let segments = &mut self.heap_mut(heap)?.segments;
+        let state = self.heap_mut(heap)?;
         let image = image.clone();
-        match segments.get_mut(&segment) {
-            Some(state) if image == SegmentImage::Dropped => {
-                *state = SegmentState { image, marks: None, dead: 0 };
+        match state.segments.get_mut(&segment) {
+            _ if image == SegmentImage::Dropped => {
+                state.segments.insert(segment, SegmentState { image, marks: None, dead: 0 });
+                state.forget_dropped();
             }
             Some(state) if state.image == SegmentImage::Dropped => {
                 return Err(format!("segment {segment} of heap {heap} was dropped"));
             }
             Some(state) => state.image = image,
             None => {
-                segments.insert(segment, SegmentState { image, marks: None, dead: 0 });
+                state.segments.insert(segment, SegmentState { image, marks: None, dead: 0 });
             }
         }
         Ok(())
@@ -202,6 +204,18 @@ impl HeapState {
         first.map_or(self.row_end.segment(), |first| first.min(self.row_end.segment()))
     }
 
+    /// Forgets dropped segments that stand before all others: the heap begins behind them. One that rows are still to be replayed
+    /// into stays.
+    fn forget_dropped(&mut self) {
+        let end = self.row_end.segment();
+        while let Some(first) = self.segments.first_entry()
+            && first.get().image == SegmentImage::Dropped
+            && *first.key() < end
+        {
+            first.remove();
+        }
+    }
+
     /// The segment after the last one that is named, and after that of the last row.
     pub fn segment_end(&self) -> SegmentId {
         let named = self.segments.keys().next_back().map_or(0, |last| last.get().saturating_add(1));
@@ -210,7 +224,8 @@ impl HeapState {
 
     /// How many segments from the first to the end are not named.
     ///
-    /// Mostly none: segments are numbered in turn, a checkpoint names all there are, and one that was dropped is named for ever.
+    /// Mostly none: segments are numbered in turn, a checkpoint names all there are, and one that was dropped is named until those
+    /// before it have gone too.
     /// But behind the last checkpoint one may be frozen, and so named, before an earlier one. And a heap that was dropped
     /// comes back in replay, with those rows that the journal has: until it is dropped again it begins anywhere, and lacks the
     /// loads that it had.

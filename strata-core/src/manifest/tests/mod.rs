@@ -184,6 +184,41 @@ fn heaps_of_more_segments_than_can_be_are_noticed() {
     assert!(state.check().expect_err("too many").contains("segments of heaps are not there"));
 }
 
+/// Of a queue, whose rows come and go in turn, the manifest has no more than what is there.
+#[test]
+fn segments_that_were_dropped_are_forgotten_behind_the_first_that_is_there() {
+    let mut state = ManifestState::default();
+    let heap = HeapId::new(1);
+    let mut apply = |edit: Edit| {
+        state.apply(&edit).expect("fits");
+        state.heaps[&heap].segments.keys().map(|segment| segment.get()).collect::<Vec<_>>()
+    };
+    let put = |segment, image| Edit::PutSegment { heap, segment: SegmentId::new(segment), image };
+    let column = |segment| put(segment, SegmentImage::Column { block: block(segment), slots: 1, rows: 1 });
+    let drop = |segment| put(segment, SegmentImage::Dropped);
+    let ends_in = |segment| Edit::PutHeap {
+        heap,
+        row_end: SegmentId::new(segment).first_row().offset(1),
+        live_rows: 0,
+    };
+    apply(Edit::CreateHeap(heap));
+    apply(ends_in(3));
+    (0..6).for_each(|segment| _ = apply(column(segment)));
+    assert_eq!(apply(drop(1)), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(apply(drop(0)), [2, 3, 4, 5]);
+    assert_eq!(apply(drop(4)), [2, 3, 4, 5]);
+    assert_eq!(apply(drop(2)), [3, 4, 5]);
+    // Rows of the journal may go into this one.
+    assert_eq!(apply(drop(3)), [3, 4, 5]);
+    assert_eq!(apply(ends_in(5)), [5]);
+    assert_eq!(apply(drop(5)), [5]);
+    assert_eq!(apply(ends_in(6)), [0; 0]);
+    assert_eq!(state.heaps[&heap].first_segment(), SegmentId::new(6));
+    let mut again = ManifestState::default();
+    state.snapshot().iter().for_each(|edit| again.apply(edit).expect("fits"));
+    assert_eq!(again.heaps, state.heaps);
+}
+
 #[test]
 fn a_long_log_is_rewritten_and_the_old_file_removed() {
     let vfs = MemVfs::new();
