@@ -9,7 +9,8 @@
 //!
 //! **Views.** One that was taken before the savepoint is not disturbed: it reads a prefix of the writes that stays. One that was taken
 //! after it goes on showing what it showed, undone or not: where there is such a view, the transaction leaves it the write set and
-//! goes on with a copy.
+//! goes on with a copy. That holds for rows. The ids that undone DDL has given to columns and heaps are given to others again, so a view
+//! over such DDL is not to be read after it was undone (SQL closes such cursors).
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};

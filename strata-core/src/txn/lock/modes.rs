@@ -18,7 +18,8 @@ pub enum Resource {
 /// How strongly a row is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowLockMode {
-    /// The key may not change: what an inserter of the same key asks.
+    /// The key may not change: what an inserter of the same key asks. Of this version: an update that keeps the key is let by, and its
+    /// successor is not locked.
     KeyShare,
     /// The row may not change.
     Share,
