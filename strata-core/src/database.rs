@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::block::{BlockKind, BlockStore, FileBlockStore};
 use crate::cache::{CacheOptions, PageCache};
-use crate::catalog::system::SystemTable;
+use crate::catalog::system::{SystemTable, heap_of_table};
 use crate::catalog::{Catalog, CatalogStore, read_catalog};
 use crate::error::{Error, Result};
 use crate::heap::{Heap, HeapEnv};
@@ -19,7 +19,7 @@ use crate::memory::MemoryPool;
 use crate::sizes::Sizes;
 use crate::table::{BulkSizes, Isolation, ReadView, Shared, Transaction};
 use crate::txn::record;
-use crate::txn::recovery::{Replayed, replay};
+use crate::txn::recovery::{Known, Replayed, replay};
 use crate::txn::{HeapSet, Loads, Store, StoreParts};
 use crate::vfs::{MemVfs, OsVfs, Vfs, make_dir};
 
@@ -141,7 +141,13 @@ impl Database {
         let state = manifest.state();
         let last_commit = state.counters.last_commit;
         let store = Store::new(StoreParts { pool, cache, heaps, tree, journal, manifest, last_commit });
-        let replayed = replay(&store, records, state.index_flushed, &KnownLoads(&state))?;
+        let known = Known {
+            index_flushed: state.index_flushed,
+            loads: &KnownLoads(&state),
+            tables: SystemTable::Tables.heap(),
+            heap_of_table,
+        };
+        let replayed = replay(&store, records, &known)?;
         blocks.finish_recovery()?;
         let catalog = load_catalog(&store)?;
         let next_load =

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use super::objects::{IndexColumn, IndexDef, Relation, SchemaDef, TableDef, ViewDef};
 use super::{Catalog, Counters};
 use crate::error::{Error, Result};
+use crate::heap::StoredRow;
 use crate::ids::{ColumnId, HeapId, IndexId, SchemaId, SchemaVersion, TableId};
 use crate::row::{Column, ColumnType, Datum, KeyOrder, RowView, Schema, SqlType, encode_row};
 
@@ -29,6 +30,17 @@ pub enum SystemTable {
     /// A row for each view.
     Views = 6,
 }
+
+/// The heap that a row of [`SystemTable::Tables`] names, if it can be read.
+pub fn heap_of_table(row: &StoredRow) -> Option<HeapId> {
+    match row.datum(SystemTable::Tables.schema(), HEAP_OF_TABLE).ok()? {
+        Datum::Int64(heap) => u32::try_from(heap).ok().map(HeapId::new),
+        _ => None,
+    }
+}
+
+/// Where a row of [`SystemTable::Tables`] has its heap.
+const HEAP_OF_TABLE: ColumnId = ColumnId::new(3);
 
 /// Names a row of a system table: its one or two leading columns.
 pub type RowName = (SystemTable, u32, u32);

@@ -10,11 +10,14 @@
 //!
 //! What maintenance and readers take out of memory while a database is open, replay takes out itself ([`Sweeper`]).
 
+use std::collections::BTreeSet;
+
 use super::record::{Placement, RecordBody};
 use super::store::{Loads, Replay, Store};
 use super::sweep::Sweeper;
 use crate::error::{Error, Result};
-use crate::ids::{HeapId, LoadId, Lsn, SegmentId, Timestamp};
+use crate::heap::StoredRow;
+use crate::ids::{HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp};
 use crate::journal::Record;
 use crate::manifest::UNNAMED_SEGMENTS_MAX;
 
@@ -27,6 +30,19 @@ pub struct Replayed {
     pub last_load: Option<LoadId>,
 }
 
+/// What replay is told of the manifest and of the catalog.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Index entries up to here have been flushed.
+    pub index_flushed: Lsn,
+    /// The loads that the manifest names, and the heaps.
+    pub loads: &'a dyn Loads,
+    /// The heap with a row for each table.
+    pub tables: HeapId,
+    /// The heap that such a row names.
+    pub heap_of_table: fn(&StoredRow) -> Option<HeapId>,
+}
+
 /// Applies a journal to a store whose manifest state has been loaded.
 ///
 /// # Errors
@@ -35,9 +51,9 @@ pub struct Replayed {
 pub fn replay(
     store: &Store,
     records: impl Iterator<Item = Result<Record>>,
-    index_flushed: Lsn,
-    loads: &dyn Loads,
+    known: &Known<'_>,
 ) -> Result<Replayed> {
+    let loads = known.loads;
     let mut replayed = Replayed::default();
     let mut sweeper = Sweeper::new(store.pool.cap());
     let mut unnamed = 0;
@@ -56,7 +72,7 @@ pub fn replay(
                 "{unnamed} segments before its rows and those of others are not there"
             )));
         }
-        let index_flushed = record.lsn_end <= index_flushed;
+        let index_flushed = record.lsn_end <= known.index_flushed;
         let mode = Replay::Yes { index_flushed, loads };
         for load in body.loads() {
             replayed.last_load = replayed.last_load.max(Some(load.load));
@@ -85,10 +101,39 @@ pub fn replay(
         store.snapshots.publish(placement.timestamp);
         drop(prepared);
         let bytes = record.lsn_end.get() - record.lsn_start.get();
+        forget_dropped(store, &body, &placement, known);
         sweeper.applied(store, &body, bytes, !index_flushed, placement.timestamp);
         replayed.records += 1;
     }
     Ok(replayed)
+}
+
+/// Lets go of the heaps of tables that a record has dropped, which nobody reads or writes any more. Those that the manifest names, and
+/// those with blocks that are the journal's, are for maintenance to give back.
+fn forget_dropped(store: &Store, body: &RecordBody, placement: &Placement, known: &Known<'_>) {
+    let parts = body.sections().iter().zip(&placement.runs);
+    let parts = parts.filter(|(section, _)| section.heap == known.tables && section.ended() > 0);
+    for (section, runs) in parts {
+        let Some(tables) = store.heaps.get(section.heap) else { continue };
+        // A row that cannot be read here says nothing.
+        let named = |row: RowId| (known.heap_of_table)(&tables.row(row).ok()?);
+        let many = section.dense.iter().flat_map(|(segment, marks)| {
+            marks.iter().map(|(slot, _)| segment.first_row().offset(u64::from(slot)))
+        });
+        let ended = body.marks(section).map(|(row, ..)| row).chain(many).filter_map(named);
+        let mut dropped: BTreeSet<HeapId> = ended.collect();
+        for run in runs {
+            let kept = (0..u64::from(run.rows)).filter_map(|place| named(run.first.offset(place)));
+            kept.for_each(|heap| _ = dropped.remove(&heap));
+        }
+        dropped.retain(|heap| !known.loads.has_heap(*heap));
+        store.with_section(|section| {
+            dropped.retain(|heap| section.pending_loads.iter().all(|load| load.heap != *heap));
+        });
+        for heap in dropped.into_iter().filter_map(|heap| store.heaps.remove(heap)) {
+            heap.retire();
+        }
+    }
 }
 
 /// Segments that a record leaves out before its rows, about; each takes a place in its heap's directory. None but for loads that were

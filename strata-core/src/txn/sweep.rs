@@ -3,8 +3,7 @@
 //! While a database is open, maintenance prunes what commits leave behind, and garbage leaves the memtables as keys are written
 //! and scanned. So the journal may hold commits that never were in memory together, all that they left. Replay takes the same
 //! away now and then, and before it gives up for want of memory. It has no reader: whatever a replayed commit has ended,
-//! nobody will see. So what is left is no more than what was there when that commit was made, but for tables that were dropped since:
-//! those are made again, and go once the catalog is there.
+//! nobody will see. So what is left is no more than what was there when that commit was made.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -65,11 +64,15 @@ impl Sweeper {
         // Garbage is told sooner from marks without groups.
         self.prune(store, at);
         let heaps = self.heap_of.iter();
-        let heaps: Vec<(IndexId, Arc<Heap>)> =
-            heaps.filter_map(|(index, heap)| Some((*index, store.heaps.get(*heap)?))).collect();
+        let heaps: Vec<(IndexId, Option<Arc<Heap>>)> =
+            heaps.map(|(index, heap)| (*index, store.heaps.get(*heap))).collect();
         let horizon = Horizon { published: at, live: Vec::new() };
-        let probes = heaps.iter().map(|(index, heap)| (*index, heap.garbage(&horizon))).collect();
-        store.tree.sweep_garbage(&Replayed(probes));
+        let probes = heaps.iter().map(|(index, heap)| {
+            let garbage = heap.as_ref().map(|heap| heap.garbage(&horizon));
+            (*index, garbage)
+        });
+        store.tree.sweep_garbage(&Replayed(probes.collect()));
+        self.heap_of.retain(|_, heap| store.heaps.get(*heap).is_some());
         self.sweep_at = self.least_sweep_at.max(2 * memtable_bytes(store));
     }
 
@@ -93,12 +96,14 @@ fn memtable_bytes(store: &Store) -> usize {
     store.tree.memtable_bytes() + store.tree.sealed_bytes()
 }
 
-/// The garbage of the heaps that replay has indexed rows of.
-struct Replayed<'a>(HashMap<IndexId, GarbageProbe<'a>>);
+/// The garbage of the heaps that replay has indexed rows of; `None` for one that has been let go.
+struct Replayed<'a>(HashMap<IndexId, Option<GarbageProbe<'a>>>);
 
 impl Liveness for Replayed<'_> {
     fn is_garbage(&self, index: IndexId, row: RowId) -> bool {
-        self.0.get(&index).is_some_and(|garbage| garbage.is_garbage(row))
+        self.0
+            .get(&index)
+            .is_some_and(|garbage| garbage.as_ref().is_none_or(|garbage| garbage.is_garbage(row)))
     }
 
     fn index_exists(&self, _: IndexId) -> bool {

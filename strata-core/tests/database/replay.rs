@@ -7,7 +7,7 @@ use strata_core::ids::{RowId, TableId};
 use strata_core::maintenance::{MaintenanceOptions, Step};
 use strata_core::txn::{CommitTicket, RowLockMode, block_on};
 use strata_core::vfs::{MemVfs, SeededRandom};
-use strata_core::{Database, Options};
+use strata_core::{Database, Options, Sizes};
 
 use crate::common::*;
 
@@ -151,22 +151,61 @@ fn a_queue_is_replayed_where_memtables_take_most_of_memory() {
     assert_clean(&opened);
 }
 
-/// Tables that came and went: replay makes them all again, since nothing tells that they are gone.
-#[test]
-fn tables_that_come_and_go_are_replayed_in_the_memory_they_ran_in() {
+/// Makes tables, fills them and drops them; opens what a crash leaves in the memory that this ran in.
+fn replay_scratch_tables(rounds: i64, fill: impl Fn(&Database, TableId, i64)) {
     const MEMORY_BYTES: usize = 4 << 20;
     let vfs = Arc::new(MemVfs::new());
-    let db = open_within(&vfs, MEMORY_BYTES);
-    for round in 0..200 {
+    let open = |vfs: &Arc<MemVfs>| {
+        let sizes = Sizes { bulk_rows: 16, ..Sizes::default() };
+        let options = Options { memory_bytes: MEMORY_BYTES, sizes, ..manual() };
+        Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
+    };
+    let db = open(&vfs);
+    let kept = create_accounts(&db, "kept");
+    insert(&db, kept, &[account(1, 1)]).expect("inserted");
+    for round in 0..rounds {
         let table = create_accounts(&db, "scratch");
-        insert(&db, table, &[account(round, 0)]).expect("inserted");
+        fill(&db, table, round);
         drop_table(&db, table);
         maintain(&db);
     }
-    let opened = open_within(&crash(&vfs), MEMORY_BYTES);
+    let opened = open(&crash(&vfs));
     maintain(&opened);
     let table = create_accounts(&opened, "scratch");
     insert(&opened, table, &[account(1, 2)]).expect("inserted");
     assert_eq!(scan(&opened, table), [(1, 2)]);
+    assert_eq!(scan(&opened, kept), [(1, 1)]);
     assert_clean(&opened);
+}
+
+/// Tables that came and went: replay makes them all again, until it looks which are gone.
+#[test]
+fn tables_that_come_and_go_are_replayed_in_the_memory_they_ran_in() {
+    replay_scratch_tables(200, |db, table, round| {
+        insert(db, table, &[account(round, 0)]).expect("inserted");
+    });
+}
+
+fn update(db: &Database, table: TableId, id: i64) {
+    let txn = writer(db, table);
+    assert!(add(&txn, db, table, id, 1).expect("updates"));
+    txn.commit().expect("commits").wait().expect("durable");
+}
+
+/// The same with rows that end: each such table has a bitmap of the rows that did.
+#[test]
+fn tables_that_come_and_go_with_updates_are_replayed_in_the_memory_they_ran_in() {
+    replay_scratch_tables(600, |db, table, round| {
+        insert(db, table, &[account(round, 0)]).expect("inserted");
+        update(db, table, round);
+    });
+}
+
+/// The same with rows loaded in bulk: their blocks are given back, whatever was forgotten.
+#[test]
+fn tables_that_come_and_go_with_loads_are_replayed_in_the_memory_they_ran_in() {
+    replay_scratch_tables(200, |db, table, round| {
+        load(db, table, round..round + 20).expect("loaded");
+        update(db, table, round);
+    });
 }
