@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use strata_core::ids::{RowId, TableId};
 use strata_core::maintenance::{MaintenanceOptions, Step};
-use strata_core::txn::{CommitTicket, RowLockMode, block_on};
+use strata_core::table::Isolation;
+use strata_core::txn::{CommitTicket, RowLockMode, TableLockMode, block_on};
 use strata_core::vfs::{MemVfs, SeededRandom};
 use strata_core::{Database, Options, Sizes};
 
@@ -208,4 +209,21 @@ fn tables_that_come_and_go_with_loads_are_replayed_in_the_memory_they_ran_in() {
         load(db, table, round..round + 20).expect("loaded");
         update(db, table, round);
     });
+}
+
+/// The record that alters a table ends its row in the catalog as one that drops it does.
+#[test]
+fn a_table_that_was_altered_is_replayed() {
+    let vfs = Arc::new(MemVfs::new());
+    let db = open(&vfs);
+    let table = create_accounts(&db, "accounts");
+    insert(&db, table, &[account(1, 1)]).expect("inserted");
+    let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
+    block_on(txn.lock_table(table, TableLockMode::AccessExclusive)).expect("free");
+    block_on(txn.change_catalog(|catalog| catalog.rename_relation(table, "renamed"))).expect("renamed");
+    txn.commit().expect("commits").wait().expect("durable");
+    insert(&db, table, &[account(2, 2)]).expect("inserted");
+    let opened = open(&crash(&vfs));
+    assert_eq!(scan(&opened, table), [(1, 1), (2, 2)]);
+    assert_clean(&opened);
 }
