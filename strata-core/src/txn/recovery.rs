@@ -128,7 +128,8 @@ fn forget_dropped(store: &Store, body: &RecordBody, placement: &Placement, known
         }
         dropped.retain(|heap| !known.loads.has_heap(*heap));
         store.with_section(|section| {
-            dropped.retain(|heap| section.pending_loads.iter().all(|load| load.heap != *heap));
+            let with_blocks = section.pending_loads.iter().filter(|load| !load.blocks.is_empty());
+            with_blocks.for_each(|load| _ = dropped.remove(&load.heap));
         });
         for heap in dropped.into_iter().filter_map(|heap| store.heaps.remove(heap)) {
             heap.retire();
