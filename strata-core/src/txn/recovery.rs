@@ -8,7 +8,8 @@
 //! | bulk loads | the manifest names the load; their blocks only where it names another form of the segment, or not the heap |
 //! | counts of live rows | never: the manifest has them as of the journal's start, exactly |
 //!
-//! What maintenance and readers take out of memory while a database is open, replay takes out itself ([`Sweeper`]).
+//! What maintenance and readers take out of memory while a database is open, replay takes out itself ([`Sweeper`]); so it does with heaps
+//! of tables that a record has dropped.
 
 use std::collections::BTreeSet;
 
