@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::block::{BlockKind, BlockStore, FileBlockStore};
 use crate::cache::{CacheOptions, PageCache};
-use crate::catalog::system::{SystemTable, heap_of_table};
+use crate::catalog::system::{SystemTable, heap_of_new_table, heap_of_table};
 use crate::catalog::{Catalog, CatalogStore, read_catalog};
 use crate::error::{Error, Result};
 use crate::heap::{Heap, HeapEnv};
@@ -146,6 +146,7 @@ impl Database {
             loads: &KnownLoads(&state),
             tables: SystemTable::Tables.heap(),
             heap_of_table,
+            heap_of_new_table,
         };
         let replayed = replay(&store, records, &known)?;
         blocks.finish_recovery()?;

@@ -33,8 +33,17 @@ pub enum SystemTable {
 
 /// The heap that a row of [`SystemTable::Tables`] names, if it can be read.
 pub fn heap_of_table(row: &StoredRow) -> Option<HeapId> {
-    match row.datum(SystemTable::Tables.schema(), HEAP_OF_TABLE).ok()? {
-        Datum::Int64(heap) => u32::try_from(heap).ok().map(HeapId::new),
+    heap_id(&row.datum(SystemTable::Tables.schema(), HEAP_OF_TABLE).ok()?)
+}
+
+/// The same of a row's bytes.
+pub fn heap_of_new_table(row: &[u8]) -> Option<HeapId> {
+    heap_id(&RowView::new(row, SystemTable::Tables.schema()).ok()?.datum(HEAP_OF_TABLE).ok()?)
+}
+
+fn heap_id(datum: &Datum) -> Option<HeapId> {
+    match datum {
+        Datum::Int64(heap) => u32::try_from(*heap).ok().map(HeapId::new),
         _ => None,
     }
 }

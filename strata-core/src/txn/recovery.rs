@@ -18,7 +18,7 @@ use super::store::{Loads, Replay, Store};
 use super::sweep::Sweeper;
 use crate::error::{Error, Result};
 use crate::heap::StoredRow;
-use crate::ids::{HeapId, LoadId, Lsn, RowId, SegmentId, Timestamp};
+use crate::ids::{HeapId, LoadId, Lsn, SegmentId, Timestamp};
 use crate::journal::Record;
 use crate::manifest::UNNAMED_SEGMENTS_MAX;
 
@@ -42,6 +42,8 @@ pub struct Known<'a> {
     pub tables: HeapId,
     /// The heap that such a row names.
     pub heap_of_table: fn(&StoredRow) -> Option<HeapId>,
+    /// The same of a row's bytes.
+    pub heap_of_new_table: fn(&[u8]) -> Option<HeapId>,
 }
 
 /// Applies a journal to a store whose manifest state has been loaded.
@@ -102,7 +104,7 @@ pub fn replay(
         store.snapshots.publish(placement.timestamp);
         drop(prepared);
         let bytes = record.lsn_end.get() - record.lsn_start.get();
-        forget_dropped(store, &body, &placement, known);
+        forget_dropped(store, &body, known);
         sweeper.applied(store, &body, bytes, !index_flushed, placement.timestamp);
         replayed.records += 1;
     }
@@ -111,30 +113,29 @@ pub fn replay(
 
 /// Lets go of the heaps of tables that a record has dropped, which nobody reads or writes any more. Those that the manifest names, and
 /// those with blocks that are the journal's, are for maintenance to give back.
-fn forget_dropped(store: &Store, body: &RecordBody, placement: &Placement, known: &Known<'_>) {
-    let parts = body.sections().iter().zip(&placement.runs);
-    let parts = parts.filter(|(section, _)| section.heap == known.tables && section.ended() > 0);
-    for (section, runs) in parts {
-        let Some(tables) = store.heaps.get(section.heap) else { continue };
-        // A row that cannot be read here says nothing.
-        let named = |row: RowId| (known.heap_of_table)(&tables.row(row).ok()?);
-        let many = section.dense.iter().flat_map(|(segment, marks)| {
-            marks.iter().map(|(slot, _)| segment.first_row().offset(u64::from(slot)))
-        });
-        let ended = body.marks(section).map(|(row, ..)| row).chain(many).filter_map(named);
-        let mut dropped: BTreeSet<HeapId> = ended.collect();
-        for run in runs {
-            let kept = (0..u64::from(run.rows)).filter_map(|place| named(run.first.offset(place)));
-            kept.for_each(|heap| _ = dropped.remove(&heap));
-        }
-        dropped.retain(|heap| !known.loads.has_heap(*heap));
-        store.with_section(|section| {
-            let with_blocks = section.pending_loads.iter().filter(|load| !load.blocks.is_empty());
-            with_blocks.for_each(|load| _ = dropped.remove(&load.heap));
-        });
-        for heap in dropped.into_iter().filter_map(|heap| store.heaps.remove(heap)) {
-            heap.retire();
-        }
+fn forget_dropped(store: &Store, body: &RecordBody, known: &Known<'_>) {
+    let Some(section) = body.sections().iter().find(|section| section.heap == known.tables) else { return };
+    let Some(tables) = store.heaps.get(known.tables).filter(|_| section.ended() > 0) else { return };
+    let many = section.dense.iter().flat_map(|(segment, marks)| {
+        marks.iter().map(|(slot, _)| segment.first_row().offset(u64::from(slot)))
+    });
+    let ended = body.marks(section).map(|(row, ..)| row).chain(many);
+    // A row that cannot be read any more lets nothing go.
+    let ended = ended.filter_map(|row| (known.heap_of_table)(&tables.row(row).ok()?));
+    let mut dropped: BTreeSet<HeapId> = ended.collect();
+    // Whatever the record puts in their place is in the record: of that nothing may be missed.
+    let kept: Option<Vec<HeapId>> = body.rows(section).map(known.heap_of_new_table).collect();
+    let Some(kept) = kept.filter(|_| body.loads().iter().all(|load| load.heap != known.tables)) else {
+        return;
+    };
+    kept.iter().for_each(|heap| _ = dropped.remove(heap));
+    dropped.retain(|heap| !known.loads.has_heap(*heap));
+    store.with_section(|section| {
+        let with_blocks = section.pending_loads.iter().filter(|load| !load.blocks.is_empty());
+        with_blocks.for_each(|load| _ = dropped.remove(&load.heap));
+    });
+    for heap in dropped.into_iter().filter_map(|heap| store.heaps.remove(heap)) {
+        heap.retire();
     }
 }
 
