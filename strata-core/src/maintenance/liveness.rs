@@ -60,32 +60,16 @@ impl Maintainer {
 
 #[cfg(test)]
 mod tests {
-    use crate::catalog::change::NewColumn;
-    use crate::ids::TableId;
-    use crate::maintenance::MaintenanceMode;
-    use crate::row::{ColumnType, Datum};
+    use crate::maintenance::rig::{create_table, in_memory};
     use crate::table::Isolation;
     use crate::txn::block_on;
-    use crate::{Database, Options};
-
-    fn create_with_row(db: &Database) -> TableId {
-        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-        let column = NewColumn::new("id", ColumnType::Int64);
-        let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
-        let table = table.expect("new");
-        let def = txn.newest_catalog().table(table).expect("its own").clone();
-        block_on(txn.insert(&def, &[Datum::Int64(1)])).expect("inserted");
-        txn.commit().expect("commits").wait().expect("durable");
-        table
-    }
 
     /// Between the horizon and the look at the catalogs, a table is published, read, and dropped.
     #[test]
     fn a_table_that_comes_and_goes_after_the_horizon_is_kept_for_its_reader() {
-        let options = Options { maintenance: MaintenanceMode::Manual, ..Options::default() };
-        let db = Database::in_memory(options).expect("opens");
+        let db = in_memory();
         let horizon = db.maintainer().shared.store.snapshots.horizon();
-        let table = create_with_row(&db);
+        let table = create_table(&db, 1);
         let reader = db.view();
         let heap = reader.table(table).expect("is there").def().heap;
         let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");

@@ -28,6 +28,8 @@ mod liveness;
 mod options;
 mod pass;
 mod reclaim;
+#[cfg(test)]
+mod rig;
 mod thread;
 mod unnamed;
 

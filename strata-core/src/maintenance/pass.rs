@@ -35,26 +35,11 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::change::NewColumn;
+    use crate::Database;
     use crate::ids::{RowId, TableId};
-    use crate::maintenance::MaintenanceMode;
-    use crate::row::{ColumnType, Datum};
+    use crate::maintenance::rig::{create_table, in_memory};
     use crate::table::Isolation;
     use crate::txn::{RowLockMode, TableLockMode, block_on};
-    use crate::{Database, Options};
-
-    fn create_with_rows(db: &Database, rows: i64) -> TableId {
-        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-        let column = NewColumn::new("id", ColumnType::Int64);
-        let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
-        let table = table.expect("new");
-        let def = txn.newest_catalog().table(table).expect("its own").clone();
-        for id in 0..rows {
-            block_on(txn.insert(&def, &[Datum::Int64(id)])).expect("inserted");
-        }
-        txn.commit().expect("commits").wait().expect("durable");
-        table
-    }
 
     fn delete(db: &Database, table: TableId, row: RowId) {
         let txn = db.begin(Isolation::ReadCommitted).expect("begins");
@@ -68,9 +53,8 @@ mod tests {
     /// Each row that ends makes its segment worth encoding again.
     #[test]
     fn a_pass_ends_whatever_ends_beside_it() {
-        let options = Options { maintenance: MaintenanceMode::Manual, ..Options::default() };
-        let db = Database::in_memory(options).expect("opens");
-        let table = create_with_rows(&db, 10_000);
+        let db = in_memory();
+        let table = create_table(&db, 10_000);
         db.vacuum().expect("vacuums");
         let maintainer = db.maintainer();
         let mut pass = Pass::begin(&maintainer.shared.store.heaps.all());

@@ -309,6 +309,7 @@ impl Maintainer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maintenance::rig::{begin_table, in_memory};
 
     const SHARE: Option<u32> = Some(16);
 
@@ -360,20 +361,8 @@ mod tests {
     /// What the soak met: the heaps were looked at after the catalogs, and a table that was committed in between was dropped.
     #[test]
     fn a_table_that_is_committed_while_unused_heaps_are_sought_keeps_its_rows() {
-        use crate::catalog::change::NewColumn;
-        use crate::row::{ColumnType, Datum};
-        use crate::table::Isolation;
-        use crate::txn::block_on;
-        use crate::{Database, Options};
-
-        let maintenance = crate::maintenance::MaintenanceMode::Manual;
-        let db = Database::in_memory(Options { maintenance, ..Options::default() }).expect("opens");
-        let column = NewColumn::new("id", ColumnType::Int64);
-        let mut txn = db.begin(Isolation::ReadCommitted).expect("begins");
-        let table = block_on(txn.change_catalog(|catalog| catalog.create_table("public", "t", vec![column])));
-        let table = table.expect("new");
-        let def = txn.newest_catalog().table(table).expect("its own").clone();
-        block_on(txn.insert(&def, &[Datum::Int64(1)])).expect("inserted");
+        let db = in_memory();
+        let (txn, table) = begin_table(&db, 1);
         // Others have asked for the heap already: an insert's check of its keys does.
         assert_eq!(txn.view().table(table).expect("its own").row_count(), 1);
         let unused = db.maintainer().unused_heap(|| {

@@ -28,6 +28,11 @@ pub fn open(vfs: &Arc<MemVfs>) -> Database {
     Database::open_with_vfs(vfs, Path::new(DIR), manual()).expect("opens")
 }
 
+/// The same with other options.
+pub fn open_with(vfs: &Arc<MemVfs>, options: Options) -> Database {
+    Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
+}
+
 /// A column without a default.
 pub fn column(name: &str, column_type: ColumnType, nullable: bool) -> NewColumn {
     NewColumn { nullable, ..NewColumn::new(name, column_type) }

@@ -16,8 +16,7 @@ use crate::common::*;
 const IN_FLIGHT: usize = 500;
 
 fn open_within(vfs: &Arc<MemVfs>, memory_bytes: usize) -> Database {
-    let options = Options { memory_bytes, ..manual() };
-    Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
+    open_with(vfs, Options { memory_bytes, ..manual() })
 }
 
 fn crash(vfs: &MemVfs) -> Arc<MemVfs> {
@@ -89,8 +88,7 @@ fn many_small_deletes_are_replayed_in_the_memory_they_ran_in() {
 
 /// A database in little memory with a table of jobs.
 fn open_queue(vfs: &Arc<MemVfs>, thresholds: Option<MaintenanceOptions>) -> Database {
-    let options = Options { memory_bytes: QUEUE_MEMORY_BYTES, thresholds, ..manual() };
-    Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
+    open_with(vfs, Options { memory_bytes: QUEUE_MEMORY_BYTES, thresholds, ..manual() })
 }
 
 const QUEUE_MEMORY_BYTES: usize = 4 << 20;
@@ -158,8 +156,7 @@ fn replay_scratch_tables(rounds: i64, fill: impl Fn(&Database, TableId, i64)) {
     let vfs = Arc::new(MemVfs::new());
     let open = |vfs: &Arc<MemVfs>| {
         let sizes = Sizes { bulk_rows: 16, ..Sizes::default() };
-        let options = Options { memory_bytes: MEMORY_BYTES, sizes, ..manual() };
-        Database::open_with_vfs(vfs.clone(), DIR, options).expect("opens")
+        open_with(vfs, Options { memory_bytes: MEMORY_BYTES, sizes, ..manual() })
     };
     let db = open(&vfs);
     let kept = create_accounts(&db, "kept");

@@ -7,7 +7,7 @@ use strata_core::txn::block_on;
 use strata_core::vfs::{Fault, FaultEffect, FaultVfs, IoKind, MemVfs};
 use strata_core::{Database, Error, Options};
 
-use super::{crash, lazy, open_with};
+use super::{crash, lazy};
 use crate::common::*;
 
 /// A pool that has too little, for any step of preparing.

@@ -9,7 +9,7 @@ use strata_core::txn::block_on;
 use strata_core::vfs::{File, MemVfs, OpenMode, Vfs};
 use strata_core::{Database, Options};
 
-use super::{crash, lazy, load, load_ids, loaded, open_with, settle};
+use super::{crash, lazy, load, load_ids, loaded, settle};
 use crate::common::*;
 
 /// A commit is applied and not synced when its index entries, rows and marks go into the manifest; then the power

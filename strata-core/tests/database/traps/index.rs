@@ -12,7 +12,7 @@ use strata_core::txn::{RowLockMode, block_on};
 use strata_core::vfs::MemVfs;
 use strata_core::{Database, Error};
 
-use super::{crash, lazy, load, open_with};
+use super::{crash, lazy, load};
 use crate::common::*;
 
 /// (k, r1), deleted, is in the memtable; a bulk load brings (k, r9). A lookup must not meet r1 first.

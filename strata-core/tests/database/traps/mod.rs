@@ -51,10 +51,6 @@ fn lazy() -> Options {
     Options { thresholds: Some(thresholds), ..common::manual() }
 }
 
-fn open_with(vfs: &Arc<MemVfs>, options: Options) -> Database {
-    Database::open_with_vfs(vfs.clone(), common::DIR, options).expect("opens")
-}
-
 /// What a power cut leaves at this moment, the choices being the seed's.
 fn crash(vfs: &MemVfs, seed: u64) -> Arc<MemVfs> {
     Arc::new(vfs.crash_clone(&SeededRandom::new(seed)))

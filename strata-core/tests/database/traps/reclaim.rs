@@ -10,7 +10,7 @@ use strata_core::table::TableView;
 use strata_core::txn::{RowLockMode, SnapshotRegistry, block_on};
 use strata_core::vfs::MemVfs;
 
-use super::{lazy, load, open_with};
+use super::{lazy, load};
 use crate::common::*;
 
 fn ids(view: &TableView, segment: &strata_core::heap::SegmentView) -> Vec<i64> {

@@ -214,7 +214,7 @@ fn one_thread_for_all() {
     let table = create_accounts(&db, "accounts");
     insert(&db, table, &[account(1, 0), account(2, 0)]).expect("inserts");
     drop(db);
-    let db = super::open_with(&vfs, Options { sync_thread: false, ..super::lazy() });
+    let db = open_with(&vfs, Options { sync_thread: false, ..super::lazy() });
     let woken: [Arc<Woken>; 4] = Default::default();
     let wakers = woken.each_ref().map(|woken| Waker::from(woken.clone()));
     let count = |at: usize| woken[at].0.load(Ordering::SeqCst);
